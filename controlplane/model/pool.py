@@ -48,7 +48,7 @@ class Storage(Strict):
 
     root: AbsolutePath
     template: str = Field("{username}", min_length=1, max_length=255)
-    escape: Literal["slug", "legacy"] = "legacy"
+    escape: Literal["default", "legacy"] = "default"
     target: AbsolutePath = "/home/jovyan"
     create_missing: bool = False
     read_only: bool = False

@@ -1,0 +1,87 @@
+"""What was seen, what is asked, what is ordered. Pure.
+
+envelope     encode and decode; size, depth and version limits
+asks         hub -> lease worker
+answers      lease worker -> hub process
+commands     worker -> one agent
+reports      agent -> workers
+happenings   what Postgres decided -> whoever listens
+"""
+
+from __future__ import annotations
+
+from controlplane.messages.answers import (
+    HubSnapshot,
+    KnownLease,
+    KnownPool,
+    LeaseClaimed,
+    LeaseEnded,
+    LeaseServing,
+    LinePlaces,
+    Place,
+)
+from controlplane.messages.asks import (
+    HubHello,
+    HubInventory,
+    LeaseRelease,
+    LeaseRequest,
+    LineQuestion,
+)
+from controlplane.messages.commands import ActivateNotebook, CreateNotebook, RetireNotebook
+from controlplane.messages.envelope import Envelope, Message, decode, encode, known_types
+from controlplane.messages.happenings import Moved
+from controlplane.messages.reports import (
+    Held,
+    NodeHeartbeat,
+    NodeHello,
+    NodeInventory,
+    NotebookGone,
+    Report,
+    RunAccepted,
+    RunActivated,
+    RunExited,
+    RunFailed,
+    RunRefused,
+    WarmupCreated,
+    WarmupFailed,
+    WarmupReady,
+)
+
+__all__ = [
+    "ActivateNotebook",
+    "CreateNotebook",
+    "Envelope",
+    "Held",
+    "HubHello",
+    "HubInventory",
+    "HubSnapshot",
+    "KnownLease",
+    "KnownPool",
+    "LeaseClaimed",
+    "LeaseEnded",
+    "LeaseRelease",
+    "LeaseRequest",
+    "LeaseServing",
+    "LinePlaces",
+    "LineQuestion",
+    "Message",
+    "Moved",
+    "NodeHeartbeat",
+    "NodeHello",
+    "NodeInventory",
+    "NotebookGone",
+    "Place",
+    "Report",
+    "RetireNotebook",
+    "RunAccepted",
+    "RunActivated",
+    "RunExited",
+    "RunFailed",
+    "RunRefused",
+    "WarmupCreated",
+    "WarmupFailed",
+    "WarmupReady",
+    "decode",
+    "encode",
+    "known_types",
+]

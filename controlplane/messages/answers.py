@@ -1,0 +1,119 @@
+"""Answers: what the lease worker tells a hub process. Hints; the snapshot heals a lost one."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from controlplane.messages.envelope import Message, message
+from controlplane.messages.words import (
+    HubId,
+    LeaseId,
+    NodeId,
+    NotebookId,
+    PoolName,
+    Reason,
+    ServerName,
+    Stages,
+    Text,
+    Url,
+    UserName,
+)
+
+
+@message
+class LeaseClaimed(Message):
+    """A notebook was found and its activation is ordered."""
+
+    TYPE: ClassVar[str] = "lease.claimed.v1"
+    lease: LeaseId
+    attempt: int
+    notebook: NotebookId
+    node: NodeId
+
+
+@message
+class LeaseServing(Message):
+    """The notebook proved that it answers as this lease."""
+
+    TYPE: ClassVar[str] = "lease.serving.v1"
+    lease: LeaseId
+    notebook: NotebookId
+    node: NodeId
+    url: Url
+    cold: bool = False
+    stages: Stages = Field(default_factory=dict)
+
+
+@message
+class LeaseEnded(Message):
+    """The lease is over; `reason` is an `EndReason`, `detail` is for people."""
+
+    TYPE: ClassVar[str] = "lease.ended.v1"
+    lease: LeaseId
+    reason: Reason
+    detail: Text = ""
+
+
+class Place(Message):
+    """One lease's place in its pool's line, first is 1."""
+
+    TYPE: ClassVar[str] = "line.place.v1"
+    lease: LeaseId
+    place: int
+
+
+@message
+class LinePlaces(Message):
+    """Places of one hub process' people in one pool's line, and why they wait."""
+
+    TYPE: ClassVar[str] = "line.places.v1"
+    pool: PoolName
+    why: Literal["warming", "at_capacity", "nothing_coming"]
+    warming: int = 0
+    eta_seconds: float | None = None
+    detail: Text = ""
+    places: tuple[Place, ...] = Field((), max_length=500)
+
+
+class KnownLease(Message):
+    """One lease of a hub, as Postgres holds it."""
+
+    TYPE: ClassVar[str] = "hub.lease.v1"
+    lease: LeaseId
+    user: UserName
+    server: ServerName
+    phase: Literal["waiting", "claimed", "serving"]
+    url: Url | None = None
+
+
+class KnownPool(Message):
+    """What a hub may know of a pool."""
+
+    TYPE: ClassVar[str] = "hub.pool.v1"
+    pool: PoolName
+    description: Text = ""
+    groups: tuple[Text, ...] = ()
+    image: Text = ""
+    memory_mib: int = 0
+    cpus: float = 0.0
+    run_as: Text = "image"
+    home: Text = ""
+
+
+@message
+class HubSnapshot(Message):
+    """Everything a hub process needs after it connects; in parts when it is long.
+
+    The answer to `hub.hello`: parts are numbered from 1, and the snapshot holds from the
+    moment `parts` of them with the same `snapshot` id are there.
+    """
+
+    TYPE: ClassVar[str] = "hub.snapshot.v1"
+    hub: HubId
+    snapshot: Text
+    part: int = 1
+    parts: int = 1
+    leases: tuple[KnownLease, ...] = Field((), max_length=200)
+    pools: tuple[KnownPool, ...] = Field((), max_length=200)

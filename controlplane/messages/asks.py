@@ -1,0 +1,81 @@
+"""Requests: what hubs ask of the lease worker. Routed by type over `requests`."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from controlplane.messages.envelope import Message, message
+from controlplane.messages.words import (
+    BudgetMs,
+    HubId,
+    HubProcess,
+    LeaseId,
+    PoolName,
+    Prefix,
+    Reason,
+    Sealed,
+    ServerName,
+    Text,
+    Url,
+    UserName,
+)
+
+
+@message
+class LeaseRequest(Message):
+    """Somebody pressed start. Sent again with the same id, it has one effect."""
+
+    TYPE: ClassVar[str] = "lease.request.v1"
+    lease: LeaseId
+    hub: HubId
+    hub_process: HubProcess
+    user: UserName
+    server: ServerName
+    prefix: Prefix
+    pool: PoolName
+    groups: tuple[Text, ...] = Field((), max_length=500)
+    budget_ms: BudgetMs
+    sealed: Sealed
+
+
+@message
+class LeaseRelease(Message):
+    """The hub's stop() or a cancelled start(). May arrive before its request."""
+
+    TYPE: ClassVar[str] = "lease.release.v1"
+    lease: LeaseId
+    hub: HubId
+    reason: Reason = "stopped"  # stopped | cancelled
+
+
+@message
+class LineQuestion(Message):
+    """Where is this lease? Answered with what its row implies, places included."""
+
+    TYPE: ClassVar[str] = "line.question.v1"
+    lease: LeaseId
+    hub: HubId
+    hub_process: HubProcess
+
+
+@message
+class HubHello(Message):
+    """A hub process is here: answered with `hub.snapshot`."""
+
+    TYPE: ClassVar[str] = "hub.hello.v1"
+    hub: HubId
+    hub_process: HubProcess
+    api_url: Url
+
+
+@message
+class HubInventory(Message):
+    """Every lease id that this hub process knows. Only complete lists end anything."""
+
+    TYPE: ClassVar[str] = "hub.inventory.v1"
+    hub: HubId
+    hub_process: HubProcess
+    complete: bool
+    leases: tuple[LeaseId, ...] = Field((), max_length=1500)
