@@ -45,7 +45,7 @@ class Seal:
             self._fernet = MultiFernet([Fernet(key) for key in keys])
         except ValueError:
             raise BadSettings(
-                "seal_keys: a key is not 32 bytes in URL-safe base64; `greenroom keys new` makes one"
+                "seal_keys: a key is not 32 bytes in URL-safe base64: run `greenroom keys new`"
             ) from None
 
     def __repr__(self) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
+from pydantic import Field
+
 from controlplane.messages.envelope import Message, message
 from controlplane.messages.words import Text
 
@@ -21,4 +23,4 @@ class Moved(Message):
     phase: Text
     pool: Text = ""
     node: Text = ""
-    change: dict[str, Any] = {}
+    change: dict[str, Any] = Field(default_factory=dict)
