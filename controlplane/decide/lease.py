@@ -90,7 +90,7 @@ def outlook(line: Line, pace: float | None) -> Outlook:
     if line.paused:
         return Outlook(why="nothing_coming", detail="the pool is paused")
     if line.failure:
-        return Outlook(why="nothing_coming", detail=f"notebooks do not start: {line.failure}"[:2000])
+        return Outlook(why="nothing_coming", detail=f"they do not start: {line.failure[:1900]}")
     if line.waiting and line.taken_at - line.waiting[0].since > NOTHING_STARTED:
         return Outlook(why="nothing_coming", detail="nobody makes notebooks: is refill running?")
     # There is room and nothing failed: refill starts creates within its next look.
