@@ -1,0 +1,139 @@
+"""What the client answers with, and how rows (as JSON) become values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, Literal, TypeVar
+
+from controlplane.model.phases import EndReason, LeasePhase, NodeState, NotebookPhase
+from controlplane.model.pool import PoolSpec
+from controlplane.model.rows import Lease, Node, Notebook, Pool
+
+Row = Mapping[str, Any]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Granted:
+    """A lease after a move, and everything else that the move changed.
+
+    `notebook` is the one that the lease uses now and `epoch` its node's; both None while it
+    waits, or when it ended without one. `retired` are notebooks that this move sent to
+    retiring, `ended` are other leases that it ended (superseded ones).
+    """
+
+    lease: Lease
+    notebook: Notebook | None = None
+    epoch: int | None = None
+    retired: tuple[Notebook, ...] = ()
+    ended: tuple[Lease, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Due:
+    """A create or a retire whose answer is late; `spec` is there for a create."""
+
+    order: Literal["create", "retire"]
+    notebook: Notebook
+    epoch: int
+    spec: PoolSpec | None = None
+    spec_hash: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What applying a pool did; `unchanged` wrote nothing."""
+
+    pool: str
+    what: Literal["created", "revised", "changed", "unchanged", "removed"]
+    revision: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Violation:
+    """An invariant that does not hold, with the key of the row that breaks it."""
+
+    invariant: str
+    key: str
+    detail: str
+
+
+def lease(row: Row) -> Lease:
+    """A row of `leases`."""
+    return _build(Lease, row)
+
+
+def notebook(row: Row) -> Notebook:
+    """A row of `notebooks`."""
+    return _build(Notebook, row)
+
+
+def node(row: Row) -> Node:
+    """A row of `nodes` with `last_seen` beside it."""
+    return _build(Node, row)
+
+
+def pool(row: Row) -> Pool:
+    """A row of `pools`; a removed one wants nothing and takes nobody."""
+    built = _build(Pool, row)
+    if not row["removed"]:
+        return built
+    empty = {"warm": 0, "warm_per_node": None, "maximum": 0, "paused": True}
+    return Pool(**vars(built) | {"spec": built.spec.model_copy(update=empty)})
+
+
+def granted(row: Row) -> Granted:
+    """What the SQL function `granted` made."""
+    return Granted(
+        lease=lease(row["lease"]),
+        notebook=notebook(row["notebook"]) if row["notebook"] else None,
+        epoch=row["epoch"],
+        retired=tuple(notebook(each) for each in row["retired"]),
+        ended=tuple(lease(each) for each in row["ended"]),
+    )
+
+
+def due(row: Row) -> Granted | Due:
+    """An activation as `Granted`, a create or retire as `Due`."""
+    if row["order"] == "activate":
+        return granted(row)
+    return Due(
+        order=row["order"],
+        notebook=notebook(row["notebook"]),
+        epoch=row["epoch"],
+        spec=PoolSpec.model_validate(row["spec"]) if row["spec"] else None,
+        spec_hash=row["spec_hash"] or "",
+    )
+
+
+_CONVERT: dict[tuple[type[Any], str], Callable[[Any], Any]] = {
+    (Lease, "phase"): LeasePhase,
+    (Lease, "reason"): EndReason,
+    (Notebook, "phase"): NotebookPhase,
+    (Node, "state"): NodeState,
+    (Pool, "spec"): PoolSpec.model_validate,
+}
+_TIMES = frozenset(
+    {"created_at", "phase_at", "deadline", "last_seen", "changed_at", "taken_at", "last_at"}
+)
+
+
+def moment(text: str) -> datetime:
+    """A time as Postgres writes it into JSON."""
+    return datetime.fromisoformat(text)
+
+
+def _build(kind: type[T], row: Row) -> T:
+    """The fields of `kind` out of a row, which may have more columns than that."""
+    return kind(**{f.name: _value(kind, f.name, row[f.name]) for f in fields(kind)})  # type: ignore[arg-type]  # T is one of our dataclasses
+
+
+def _value(kind: type[Any], name: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if name in _TIMES:
+        return moment(value)
+    convert = _CONVERT.get((kind, name))
+    return convert(value) if convert else value

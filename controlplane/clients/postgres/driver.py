@@ -1,0 +1,118 @@
+"""One way to talk to Postgres: a timeout around everything, our errors, no reused wreck.
+
+A hung server makes asyncpg's own pool hang in its clean-up, whatever timeout is around it,
+so a connection on which anything was raised is terminated before the pool gets it back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+
+from controlplane.errors import Conflict, GreenroomError, Refused, Terminal, Unavailable
+
+# Raised by our own SQL functions.
+REFUSED = "GR001"
+# Two transactions in each other's way: looking again settles it.
+_CONFLICTS = ("23505", "40")
+# Connection, resources, shutdown, input or output errors, a server that only reads, cancelled.
+_UNAVAILABLE = ("08", "53", "57", "58", "25006", "55P03")
+
+
+class Driver:
+    """A pool of connections; every call is one statement and its own transaction."""
+
+    def __init__(self, pool: Any, *, timeout_seconds: float) -> None:
+        self._pool = pool
+        self._timeout_seconds = timeout_seconds
+
+    @classmethod
+    async def connect(
+        cls, url: str, *, size: int, statement_cache_size: int, timeout_seconds: float
+    ) -> Driver:
+        """Raises `Unavailable` when the first connection cannot be made in time."""
+        pool = asyncpg.create_pool(
+            url,
+            min_size=1,
+            max_size=size,
+            max_inactive_connection_lifetime=0,
+            statement_cache_size=statement_cache_size,
+            timeout=timeout_seconds,
+            server_settings={"application_name": "greenroom", "timezone": "UTC"},
+            reset=_leave_as_it_is,
+        )
+        with_errors = translated("connect")
+        async with with_errors, asyncio.timeout(timeout_seconds * 2):
+            await pool
+        return cls(pool, timeout_seconds=timeout_seconds)
+
+    async def close(self) -> None:
+        """Waits for running calls, which have timeouts, and then for nothing."""
+        try:
+            async with asyncio.timeout(self._timeout_seconds * 2):
+                await self._pool.close()
+        except TimeoutError:
+            self._pool.terminate()
+
+    async def call(self, function: str, *arguments: Any) -> Any:
+        """The JSON that one of our SQL functions returns, parsed."""
+        places = ", ".join(f"${n}" for n in range(1, len(arguments) + 1))
+        text = await self.value(f"select {function}({places})", *arguments)
+        return None if text is None else json.loads(text)
+
+    async def rows(self, query: str, *arguments: Any) -> list[Any]:
+        """Each row's only column, which is JSON, parsed."""
+        async with translated(query), self._connection() as connection:
+            found = await connection.fetch(query, *arguments)
+        return [json.loads(row[0]) for row in found]
+
+    async def value(self, query: str, *arguments: Any) -> Any:
+        """The first column of the first row."""
+        async with translated(query), self._connection() as connection:
+            return await connection.fetchval(query, *arguments)
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Any]:
+        async with asyncio.timeout(self._timeout_seconds):
+            connection = await self._pool.acquire()
+            try:
+                yield connection
+            except BaseException:
+                connection.terminate()
+                raise
+            finally:
+                await self._pool.release(connection)
+
+
+@asynccontextmanager
+async def translated(doing: str) -> AsyncIterator[None]:
+    """Driver errors become ours; the query's first line says what was being done."""
+    what = doing.partition("\n")[0][:80]
+    try:
+        yield
+    except asyncpg.PostgresError as error:
+        raise _translate(error, what) from error
+    except TimeoutError as error:
+        raise Unavailable(f"Postgres did not answer in time: {what}") from error
+    except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+        raise Unavailable(f"no connection to Postgres: {type(error).__name__}: {what}") from error
+
+
+def _translate(error: asyncpg.PostgresError, what: str) -> GreenroomError:
+    state = error.sqlstate or ""
+    if state == REFUSED:
+        return Refused(error.args[0])
+    if state.startswith(_CONFLICTS):
+        return Conflict(f"somebody else was first: {what}")
+    if state.startswith(_UNAVAILABLE):
+        return Unavailable(f"Postgres cannot do it now ({state}): {what}")
+    return Terminal(f"{error.args[0]} ({state}): {what}")
+
+
+async def _leave_as_it_is(connection: Any) -> None:
+    """No call changes the session, so nothing needs a round trip to be reset."""

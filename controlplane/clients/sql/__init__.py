@@ -1,0 +1,3 @@
+"""Tables, functions and queries: plain SQL. `clients/postgres` calls them."""
+
+from __future__ import annotations
