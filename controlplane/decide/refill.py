@@ -62,7 +62,9 @@ def _wanted(fleet: Fleet) -> Iterator[str | None]:
             fleet.available.total(), fleet.target, line, below=spec.refill_below
         )
         return
-    yield from [None] * line
+    # What a node has above its own number is there for the line.
+    above = sum(max(0, fleet.available[node] - spec.warm_per_node) for node in fleet.nodes)
+    yield from [None] * max(0, line - above)
     for node in sorted(fleet.nodes):
         have = fleet.available[node]
         yield from [node] * _missing(have, spec.warm_per_node, 0, below=spec.refill_below)
