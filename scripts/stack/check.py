@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from scripts.stack.places import CHECKOUT, TEST
 from scripts.stack.screen import Screen, Trouble
 
 LONGEST_FILE = 400
+LONGEST_COMPLAINT = 60
 NAMELESS = {"utils", "util", "helpers", "helper", "common", "manager", "base", "core", "misc"}
 PYTHON_HEADER = "from __future__ import annotations"
 
@@ -62,9 +62,12 @@ def _show(screen: Screen, title: str, check: Callable[[], str]) -> bool:
     """Run one check; it passes if it has nothing to say."""
     with screen.step(title) as step:
         said = check()
-        step.note = "failed" if said else ""
+        step.failed = bool(said)
     if said:
-        screen.say(said)
+        lines = said.splitlines()
+        screen.say("\n".join(lines[:LONGEST_COMPLAINT]))
+        if len(lines) > LONGEST_COMPLAINT:
+            screen.say(f"... and {len(lines) - LONGEST_COMPLAINT} lines more")
     return not said
 
 
@@ -78,9 +81,11 @@ def _command(*words: str) -> str:
 
 
 def _compose() -> str:
-    if not shutil.which("docker-compose"):
-        return "" if not os.environ.get("CI") else "there is no docker-compose to check it with"
-    return _command("docker-compose", "-f", str(compose.FILE), "config", "-q")
+    try:
+        program = compose.program()
+    except Trouble as trouble:
+        return trouble.reason if os.environ.get("CI") else ""
+    return _command(*program, "-f", str(compose.FILE), "config", "-q")
 
 
 def python_files() -> list[Path]:

@@ -45,7 +45,12 @@ def run(
     return code
 
 
-def read(command: Sequence[str | Path], *, timeout_seconds: float = 30) -> str | None:
+def read(
+    command: Sequence[str | Path],
+    *,
+    timeout_seconds: float = 30,
+    environment: Mapping[str, str] | None = None,
+) -> str | None:
     """The command's standard output, or None when it is missing or fails."""
     try:
         done = subprocess.run(
@@ -54,6 +59,7 @@ def read(command: Sequence[str | Path], *, timeout_seconds: float = 30) -> str |
             capture_output=True,
             text=True,
             timeout=timeout_seconds,
+            env={**os.environ, **(environment or {})},
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):

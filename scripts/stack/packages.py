@@ -23,7 +23,10 @@ APT_SECONDS = 1200
 
 @dataclass(frozen=True, kw_only=True)
 class Need:
-    """Something that has to be on this machine, and the apt packages that bring it."""
+    """Something that has to be on this machine, and the apt packages that bring it.
+
+    `a|b` is the first of these that this distribution has.
+    """
 
     what: str
     packages: tuple[str, ...]
@@ -37,6 +40,11 @@ def _program(*names: str) -> Callable[[], bool]:
 
 def _postgres() -> bool:
     return postgres_programs() is not None
+
+
+def _compose() -> bool:
+    plugin = commands.read(["docker", "compose", "version"]) is not None
+    return plugin or shutil.which("docker-compose") is not None
 
 
 def _venv() -> bool:
@@ -62,11 +70,18 @@ SERVICES = (
     ),
 )
 ENGINE = (
+    # Debian 13 moved the command out of docker.io.
+    Need(
+        what="the docker command",
+        packages=("docker-cli|docker.io",),
+        present=_program("docker"),
+        megabytes=60,
+    ),
     Need(
         what="a Docker engine",
         packages=("docker.io", "iptables", "iproute2"),
-        present=_program("dockerd", "docker", "iptables", "ip"),
-        megabytes=260,
+        present=_program("dockerd", "iptables", "ip"),
+        megabytes=200,
     ),
     Need(
         what="debootstrap", packages=("debootstrap",), present=_program("debootstrap"), megabytes=1
@@ -87,8 +102,8 @@ BROWSER = (
 COMPOSE = (
     Need(
         what="docker-compose",
-        packages=("docker-compose",),
-        present=_program("docker-compose"),
+        packages=("docker-compose|docker-compose-v2",),
+        present=_compose,
         megabytes=30,
     ),
 )
@@ -117,7 +132,7 @@ def install(needs: Sequence[Need], place: Place) -> None:
     commands.run([*get, "update"], log=log, timeout_seconds=APT_SECONDS, environment=quiet)
     with _nothing_started(root, log):
         commands.run(
-            [*get, "install", "-y", "--no-install-recommends", *wanted],
+            [*get, "install", "-y", "--no-install-recommends", *map(_known, wanted)],
             log=log,
             timeout_seconds=APT_SECONDS,
             environment=quiet,
@@ -166,6 +181,12 @@ def privileged() -> list[str]:
         "packages are missing, and installing them needs root or sudo",
         advice="Run this as root once, or install sudo.",
     )
+
+
+def _known(package: str) -> str:
+    """The first of `a|b` that this distribution's lists have."""
+    names = package.split("|")
+    return next((name for name in names if commands.read(["apt-cache", "show", name])), names[0])
 
 
 def _search_path() -> str:

@@ -43,7 +43,7 @@ def start(place: Place) -> str:
         ),
         place,
     )  # fmt: skip
-    processes.wait_until(lambda: _answers(port), place=place, name=NAME, timeout_seconds=60)
+    processes.wait_until(lambda: answers(port), place=place, name=NAME, timeout_seconds=60)
     return f"postgresql://{ROLE}:{_password(place)}@127.0.0.1:{port}/{DATABASE}"
 
 
@@ -118,7 +118,7 @@ def _create(place: Place, data: Path) -> None:
     )  # fmt: skip
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
     """Whether it accepts sessions: a port that is open may still belong to a recovery."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=2) as link:

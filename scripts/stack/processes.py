@@ -1,7 +1,8 @@
 """Start and stop daemons: each has a log and a pid file, and is only ever stopped by its pid.
 
-A pid file holds the pid, the kernel's start time of that process (a recycled pid is not ours)
-and a fingerprint of what was started (a changed program is restarted, an unchanged one left).
+A pid file holds the pid and nothing else, for people; beside it, in JSON, are the kernel's start
+time of that process (a recycled pid is not ours) and a fingerprint of what was started (a changed
+program is restarted, an unchanged one left).
 """
 
 from __future__ import annotations
@@ -112,6 +113,7 @@ def stop(place: Place, name: str) -> bool:
         _signal(running, signal.SIGKILL)
         _gone(running, 10)
     running.path.unlink(missing_ok=True)
+    running.path.with_suffix(".json").unlink(missing_ok=True)
     return was_alive
 
 
@@ -120,8 +122,8 @@ def known(place: Place, name: str) -> PidFile | None:
     path = place.run / f"{name}.pid"
     if not path.exists():
         return None
-    told = json.loads(path.read_text())
-    return PidFile(path=path, **told)
+    told = json.loads(path.with_suffix(".json").read_text())
+    return PidFile(path=path, pid=int(path.read_text()), **told)
 
 
 def names(place: Place) -> list[str]:
@@ -142,7 +144,6 @@ def start_time(pid: int) -> str | None:
 
 def _write(place: Place, program: Program, pid: int) -> None:
     told = {
-        "pid": pid,
         "started": start_time(pid) or "",
         "fingerprint": program.fingerprint,
         "stop_signal": int(program.stop_signal),
@@ -150,7 +151,8 @@ def _write(place: Place, program: Program, pid: int) -> None:
     }
     path = place.run / f"{program.name}.pid"
     path.unlink(missing_ok=True)
-    path.write_text(json.dumps(told))
+    path.with_suffix(".json").write_text(json.dumps(told))
+    path.write_text(f"{pid}\n")
 
 
 def _signal(running: PidFile, number: int) -> None:

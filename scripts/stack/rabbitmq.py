@@ -43,7 +43,7 @@ def start(place: Place) -> str:
         place,
     )
     # Starting takes 5 s on an idle machine; a loaded one has been seen to need a minute.
-    processes.wait_until(lambda: _answers(port), place=place, name=NAME, timeout_seconds=180)
+    processes.wait_until(lambda: answers(port), place=place, name=NAME, timeout_seconds=180)
     return f"amqp://{USER}:{password}@127.0.0.1:{port}/"
 
 
@@ -94,7 +94,7 @@ def _password(place: Place) -> str:
     return known["password"]
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
     """Whether the broker speaks AMQP: its listener opens last, when queues can be used."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=5) as link:

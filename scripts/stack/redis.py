@@ -34,7 +34,7 @@ def start(place: Place) -> str:
         place,
     )
     processes.wait_until(
-        lambda: _answers(port, password), place=place, name=NAME, timeout_seconds=30
+        lambda: answers(port, password), place=place, name=NAME, timeout_seconds=30
     )
     return f"redis://:{password}@127.0.0.1:{port}/0"
 
@@ -47,7 +47,7 @@ def _password(place: Place) -> str:
     return known["password"]
 
 
-def _answers(port: int, password: str) -> bool:
+def answers(port: int, password: str) -> bool:
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=2) as link:
             link.sendall(f"AUTH {password}\r\nPING\r\n".encode())

@@ -26,12 +26,19 @@ class Trouble(Exception):
 
 
 class Step:
-    """One running step; `note` is shown beside its title, also after it ended."""
+    """One running step; `note` is shown beside its title, also after it ended.
+
+    A step that knows that it failed, without an error, sets `failed`.
+    """
 
     def __init__(self, title: str) -> None:
         self.title = title
         self.note = ""
+        self.failed = False
         self.began = time.monotonic()
+
+    def tell(self, note: str) -> None:
+        self.note = note
 
     @property
     def seconds(self) -> float:
@@ -64,9 +71,10 @@ class Screen:
         try:
             yield step
         except BaseException:
-            self._close(step, "\N{BALLOT X}" if self.terminal else "failed", ended, drawer)
+            step.failed = True
             raise
-        self._close(step, "\N{CHECK MARK}" if self.terminal else "ok", ended, drawer)
+        finally:
+            self._close(step, ended, drawer)
 
     def failed(self, trouble: Trouble, *, retry: str) -> None:
         """The reason, the last lines of the failing log, and the exact command to try again."""
@@ -84,9 +92,9 @@ class Screen:
             self.out.write(f"\r\x1b[K{step.line(chr(0x2026))}")
             self.out.flush()
 
-    def _close(
-        self, step: Step, mark: str, ended: threading.Event, drawer: threading.Thread
-    ) -> None:
+    def _close(self, step: Step, ended: threading.Event, drawer: threading.Thread) -> None:
+        good, bad = ("\N{CHECK MARK}", "\N{BALLOT X}") if self.terminal else ("ok", "failed")
+        mark = bad if step.failed else good
         ended.set()
         if drawer.is_alive():
             drawer.join()

@@ -16,15 +16,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.stack import commands, engine, packages, services, venv
+from scripts.stack import engine, image, packages, services, venv
 from scripts.stack.packages import BROWSER, CERTIFICATES, ENGINE, NODE, SERVICES, VENV, Need
 from scripts.stack.places import CHECKOUT, TEST, Place
 from scripts.stack.screen import Screen, Trouble
 
 PREFIX = "GREENROOM_TEST_"
 NOTHING_COLLECTED = 5
-# A first base image comes over the network, then everything in it is compiled.
-IMAGE_SECONDS = 1500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,20 +192,8 @@ def _start_engine(place: Place, screen: Screen, given: dict[str, str]) -> dict[s
     if f"{PREFIX}IMAGE" in given:
         return started
     with screen.step("demo notebook image") as step:
-        step.note = image = build_image(place, host)
-    return {**started, f"{PREFIX}IMAGE": image}
-
-
-def build_image(place: Place, host: str) -> str:
-    """Build (or find) the demo image on this engine; its name."""
-    file = place.directory / "image"
-    commands.run(
-        [venv.MAIN.python, "-m", "scripts.stack.image", "--name-file", file],
-        log=place.log / "image.log",
-        timeout_seconds=IMAGE_SECONDS,
-        environment={"DOCKER_HOST": host},
-    )
-    return file.read_text().strip()
+        image.build(host, log=place.log / "image.log", say=step.tell)
+    return {**started, f"{PREFIX}IMAGE": image.TAG, f"{PREFIX}PLAIN_IMAGE": image.PLAIN_TAG}
 
 
 def _run(group: Group, more: Sequence[str], given: dict[str, str], place: Place) -> tuple[int, str]:

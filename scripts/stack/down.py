@@ -1,0 +1,104 @@
+"""`scripts/down`: stop what `up` started, by pid, and nothing else; `--wipe` removes its data."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from scripts.stack import commands, demo, engine, packages, processes, services
+from scripts.stack.places import CHECKOUT, UP, Place
+from scripts.stack.screen import Screen, Trouble
+
+# Kept by --wipe: they are made from the checkout alone and take minutes to make again.
+KEPT = {"node", "cache", "log", "test", "lock", "bench"}
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="scripts/down", description=__doc__)
+    parser.add_argument(
+        "--wipe", action="store_true", help="remove containers, homes and data as well"
+    )
+    wipe = parser.parse_args(arguments).wipe
+    screen = Screen()
+    if not UP.directory.exists():
+        screen.say("Nothing to stop: scripts/up never ran in this checkout.")
+        return 0
+    try:
+        _become_root(arguments)
+        _down(UP, wipe=wipe, screen=screen)
+    except Trouble as trouble:
+        screen.failed(trouble, retry=" ".join(["scripts/down", *arguments]))
+        return 1
+    return 0
+
+
+def _down(place: Place, *, wipe: bool, screen: Screen) -> None:
+    stopped = [name for name in reversed(demo.ALL) if processes.stop(place, name)]
+    if wipe:
+        with screen.step("containers, mounts and networks of this demo"):
+            remove_containers(place)
+    stopped += services.stop(place.directory)
+    if engine.stop(place.directory):
+        stopped.append(engine.NAME)
+    screen.say(f"Stopped {', '.join(stopped)}." if stopped else "Nothing was running.")
+    if not wipe:
+        screen.say("Homes and data are kept; scripts/up goes on with them.")
+        return
+    services.wipe(place.directory)
+    engine.wipe(place.directory)
+    for path in place.directory.iterdir():
+        if path.name not in KEPT:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    screen.say(f"Removed homes, data and settings below {place.directory}.")
+
+
+def remove_containers(place: Place) -> None:
+    """Containers and networks with this stack's label, and the agent's mounts."""
+    host = place.remembered("demo.json").get("docker_host")
+    if host and engine.answers(host):
+        docker = ["docker", "--host", host]
+        label = f"label=greenroom.installation={demo.installation(place)}"
+        log = place.log / "down.log"
+        containers = (commands.read([*docker, "ps", "-aq", "--filter", label]) or "").split()
+        if containers:
+            commands.run([*docker, "rm", "-f", *containers], log=log, timeout_seconds=300)
+        networks = (
+            commands.read([*docker, "network", "ls", "-q", "--filter", label]) or ""
+        ).split()
+        if networks:
+            commands.run([*docker, "network", "rm", *networks], log=log, timeout_seconds=60)
+    unmount_below(place.directory)
+
+
+def unmount_below(directory: Path) -> None:
+    """Unmount everything below, innermost first: what follows removes only our own files."""
+    for mount in sorted(mounts_below(directory), key=len, reverse=True):
+        commands.read(["umount", "--lazy", mount])
+    if left := mounts_below(directory):
+        raise Trouble(
+            f"cannot unmount {', '.join(left)}; nothing below {directory} was removed",
+            advice="See what uses it: findmnt, fuser -vm",
+        )
+
+
+def mounts_below(directory: Path) -> list[str]:
+    """Where something is mounted below this directory."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    # The kernel writes spaces and the like as octal escapes.
+    mounts = [line.split()[4].encode().decode("unicode_escape") for line in lines]
+    return [mount for mount in mounts if mount.startswith(f"{directory}/")]
+
+
+def _become_root(arguments: Sequence[str]) -> None:
+    """What root started, only root can stop."""
+    if os.geteuid() != 0:
+        again = [*packages.privileged(), str(CHECKOUT / "scripts" / "down"), *arguments]
+        os.execvp(again[0], again)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
