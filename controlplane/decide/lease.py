@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 from urllib.parse import unquote
 
+from controlplane.decide.lease_snapshot import Line
 from controlplane.messages import LinePlaces, Place, RunFailed, RunRefused
 from controlplane.model.phases import NotebookPhase
 from controlplane.model.rows import Notebook
@@ -23,40 +24,6 @@ Why = Literal["warming", "at_capacity", "nothing_coming"]
 # A refill worker that lives has started creates long before this.
 NOTHING_STARTED = timedelta(seconds=30)
 PLACES_PER_MESSAGE = 400
-
-
-@dataclass(frozen=True, kw_only=True)
-class Waiter:
-    """One lease in line, and the hub process that wants to hear of it."""
-
-    lease: str
-    hub_process: str
-    since: datetime
-
-
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """The people waiting for one pool, in order of arrival, and what may come for them.
-
-    warming    notebooks creating or warming
-    occupied   notebooks that may still have a container: all phases but gone and lost
-    maximum    the pool's limit, None without one
-    nodes      nodes that are offered
-    room       notebooks that those nodes could still hold, of any pool
-    failure    why the newest warm-up failed, empty once a later one became ready
-    taken_at   Postgres' clock
-    """
-
-    pool: str
-    waiting: tuple[Waiter, ...]
-    taken_at: datetime
-    warming: int = 0
-    occupied: int = 0
-    maximum: int | None = None
-    nodes: int = 0
-    room: int = 0
-    failure: str = ""
-    paused: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,35 +44,34 @@ class AttemptOver:
     terminal: bool
 
 
-def outlook(line: Line, pace: float | None) -> Outlook:
+def outlook(line: Line, pace: float | None = None) -> Outlook:
     """Why these people wait. `pace`: notebooks of the pool becoming ready per second, if known."""
-    if line.warming:
-        return Outlook(why="warming", eta_seconds=_eta(pace))
-    if line.maximum is not None and line.occupied >= line.maximum:
+    if line.warming or line.ready:
+        return Outlook(why="warming", eta_seconds=_eta(line, pace))
+    occupied = line.held + line.leaving
+    if line.paused:
+        return Outlook(why="nothing_coming", detail="the pool is paused")
+    if line.maximum is not None and occupied >= line.maximum:
         return Outlook(why="at_capacity", detail=f"all {line.maximum} notebooks are in use")
     if line.nodes == 0:
         return Outlook(why="nothing_coming", detail="no node is ready")
-    if line.room <= 0:
+    if line.free <= 0:
         return Outlook(why="at_capacity", detail="every node is full")
-    if line.paused:
-        return Outlook(why="nothing_coming", detail="the pool is paused")
-    if line.failure:
-        return Outlook(why="nothing_coming", detail=f"they do not start: {line.failure[:1900]}")
-    if line.waiting and line.taken_at - line.waiting[0].since > NOTHING_STARTED:
+    if line.failures:
+        return Outlook(why="nothing_coming", detail=f"{line.failures} notebooks failed to start")
+    if line.waiting and line.taken_at - line.waiting[0].created_at > NOTHING_STARTED:
         return Outlook(why="nothing_coming", detail="nobody makes notebooks: is refill running?")
-    # There is room and nothing failed: refill starts creates within its next look.
-    return Outlook(why="warming", eta_seconds=_eta(pace))
+    # There is room and nothing failed: refill starts creates when it looks next.
+    return Outlook(why="warming", eta_seconds=_eta(line, pace))
 
 
 def places(line: Line, pace: float | None) -> Mapping[str, tuple[LinePlaces, ...]]:
     """What each hub process hears of its people in this line, in messages that fit."""
     told = outlook(line, pace)
     of_process: dict[str, list[Place]] = defaultdict(list)
-    for place, waiter in enumerate(line.waiting, start=1):
-        of_process[waiter.hub_process].append(Place(lease=waiter.lease, place=place))
-    return {
-        process: tuple(_batches(line, told, theirs)) for process, theirs in of_process.items()
-    }
+    for place, lease in enumerate(line.waiting, start=1):
+        of_process[lease.hub_process].append(Place(lease=lease.lease, place=place))
+    return {process: tuple(_batches(line, told, theirs)) for process, theirs in of_process.items()}
 
 
 def offer(ready: Iterable[Notebook]) -> dict[str, tuple[str, ...]]:
@@ -147,8 +113,12 @@ def _best_first(row: tuple[int, int, Notebook]) -> tuple[int, int, datetime, str
     return (-revision, -left, notebook.phase_at, notebook.notebook)
 
 
-def _eta(pace: float | None) -> float | None:
-    return round(1 / pace, 1) if pace else None
+def _eta(line: Line, pace: float | None) -> float | None:
+    if pace:
+        return round(1 / pace, 1)
+    if line.warm_seconds is None:
+        return None
+    return round(line.warm_seconds / max(line.warming, 1), 1)
 
 
 def _batches(line: Line, told: Outlook, theirs: list[Place]) -> Iterable[LinePlaces]:

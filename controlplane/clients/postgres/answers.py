@@ -21,10 +21,12 @@ class Granted:
 
     `notebook` is the one that the lease uses now and `epoch` its node's; both None while it
     waits, or when it ended without one. `retired` are notebooks that this move sent to
-    retiring, `ended` are other leases that it ended (superseded ones).
+    retiring, `ended` are other leases that it ended (superseded ones). `now` is Postgres' time
+    in that transaction: budgets in milliseconds count from it.
     """
 
     lease: Lease
+    now: datetime
     notebook: Notebook | None = None
     epoch: int | None = None
     retired: tuple[Notebook, ...] = ()
@@ -88,6 +90,7 @@ def granted(row: Row) -> Granted:
     """What the SQL function `granted` made."""
     return Granted(
         lease=lease(row["lease"]),
+        now=moment(row["now"]),
         notebook=notebook(row["notebook"]) if row["notebook"] else None,
         epoch=row["epoch"],
         retired=tuple(notebook(each) for each in row["retired"]),

@@ -83,6 +83,10 @@ class Notebooks:
         rows = await self._driver.rows(query("list_notebooks"), pool, node)
         return [answers.notebook(row) for row in rows]
 
+    async def offerable(self) -> list[Notebook]:
+        """Those in phase ready on nodes in state ready: what the index should hold."""
+        return [answers.notebook(row) for row in await self._driver.rows(query("offerable"))]
+
     async def counts(self) -> dict[str, dict[str, int]]:
         """{pool: {phase: how many}} of those that are not gone."""
         counted: dict[str, dict[str, int]] = {}
