@@ -78,14 +78,14 @@ class Notebooks:
         """The node is lost: everything on it that nobody holds -> lost."""
         return _many(await self._driver.call("notebook_lose", node))
 
+    async def offerable(self) -> list[Notebook]:
+        """Those in phase ready on nodes in state ready: what the index should hold."""
+        return [answers.notebook(row) for row in await self._driver.rows(query("offerable"))]
+
     async def list(self, *, pool: str | None = None, node: str | None = None) -> list[Notebook]:
         """Notebooks that are not gone, oldest first."""
         rows = await self._driver.rows(query("list_notebooks"), pool, node)
         return [answers.notebook(row) for row in rows]
-
-    async def offerable(self) -> list[Notebook]:
-        """Those in phase ready on nodes in state ready: what the index should hold."""
-        return [answers.notebook(row) for row in await self._driver.rows(query("offerable"))]
 
     async def counts(self) -> dict[str, dict[str, int]]:
         """{pool: {phase: how many}} of those that are not gone."""
