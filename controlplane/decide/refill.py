@@ -39,10 +39,12 @@ def plan(snapshot: Snapshot, now: datetime, *, held_since: datetime | None = Non
     None when the last one was not held.
     """
     fleet = Fleet(snapshot, now)
-    away = tuple(Retire(notebook=n.notebook, reason="failed") for n in fleet.failed)
+    retire = (
+        *(Retire(notebook=n.notebook, reason="failed") for n in fleet.failed),
+        *_unwanted(fleet),
+    )
     if snapshot.pool.spec.paused:
-        return Plan(retire=away, why=f"pool {snapshot.pool.name} is paused")
-    retire = (*away, *_unwanted(fleet))
+        return Plan(retire=retire, why=f"pool {snapshot.pool.name} is paused")
     wanted = list(_wanted(fleet))
     placed = place(fleet, wanted)
     why = why_not(fleet) if len(wanted) > placed.total() else ""

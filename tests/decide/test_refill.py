@@ -149,12 +149,21 @@ def test_with_numbers_per_node_the_fuller_one_loses_its_surplus() -> None:
     assert created(made) == {"b": 1}
 
 
-def test_a_paused_pool_creates_nothing_and_keeps_what_is_warm() -> None:
-    made = plan(snapshot(pool(warm=1, paused=True), notebooks("3 ready 1 failed"), waiting=2), NOW)
+def test_a_paused_pool_creates_nothing_and_keeps_its_target() -> None:
+    made = plan(snapshot(pool(warm=3, paused=True), notebooks("2 ready 1 failed"), waiting=2), NOW)
 
     assert made.create == ()
-    assert retired(made) == {3: "failed"}
+    assert retired(made) == {2: "failed"}
     assert made.why == "pool lab is paused"
+
+
+def test_a_removed_pool_loses_what_is_warm_and_keeps_its_people() -> None:
+    removed = pool(warm=0, maximum=0, paused=True)
+
+    made = plan(snapshot(removed, notebooks("2 ready 1 leased")), NOW)
+
+    assert made.create == ()
+    assert retired(made) == {0: "surplus", 1: "surplus"}
 
 
 def test_what_is_above_a_lowered_target_goes_oldest_first() -> None:
