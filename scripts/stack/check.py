@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from scripts.stack import compose, packages, venv
-from scripts.stack.packages import COMPOSE, VENV
+from scripts.stack.packages import CERTIFICATES, COMPOSE, VENV
 from scripts.stack.places import CHECKOUT, TEST
 from scripts.stack.screen import Screen, Trouble
 
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
 def _prepare(screen: Screen) -> None:
     place = TEST.make()
     # docker-compose costs 30 MB: CI holds the compose file, a laptop only if it has it.
-    needs = [VENV, *(COMPOSE if os.environ.get("CI") else ())]
+    needs = [CERTIFICATES, VENV, *(COMPOSE if os.environ.get("CI") else ())]
     if packages.missing(needs):
         with screen.step("apt packages"):
             packages.install(needs, place)
@@ -91,7 +91,17 @@ def _compose() -> str:
 def python_files() -> list[Path]:
     """Every Python file that git knows of or would add."""
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.py"],
+        # Root checks a checkout that belongs to somebody else.
+        [
+            "git",
+            "-c",
+            "safe.directory=*",
+            "ls-files",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+            "*.py",
+        ],
         cwd=CHECKOUT,
         capture_output=True,
         text=True,

@@ -42,8 +42,12 @@ def start(directory: Path) -> str:
     return start_private(directory)
 
 
-def start_private(directory: Path) -> str:
-    """Start an engine of our own under this directory and return its address."""
+def start_private(directory: Path, *, namespace: str = "") -> str:
+    """Start an engine of our own under this directory and return its address.
+
+    With `namespace` (of `ip netns`) its bridge, rules and published ports are in there. Only the
+    network is entered, not a mount namespace: what an agent mounts must reach its containers.
+    """
     place = Place(directory=directory).make()
     if os.geteuid() != 0:
         raise Trouble(
@@ -52,11 +56,15 @@ def start_private(directory: Path) -> str:
         )
     place.short.mkdir(mode=0o711, exist_ok=True)
     subnet, others = _subnets(place)
-    _make_bridge(place, subnet)
+    inside = ("nsenter", f"--net=/run/netns/{namespace}") if namespace else ()
+    _make_bridge(place, subnet, inside)
+    if not processes.is_running(place, NAME):
+        # A pid file of a killed engine may name somebody else's process by now.
+        (place.short / "docker.pid").unlink(missing_ok=True)
     processes.start(
         processes.Program(
             name=NAME,
-            command=_command(place, others),
+            command=(*inside, *_command(place, others)),
             # Containers first get 10 s to stop, then the daemon unmounts what they used.
             stop_seconds=60,
         ),
@@ -100,7 +108,10 @@ def storage_driver(host: str) -> str:
 def bridge_gateway(host: str) -> str:
     """The address at which containers on the engine's default bridge reach this machine."""
     told = json.loads(_get(host, "/networks/bridge"))
-    return str(told["IPAM"]["Config"][0]["Gateway"])
+    configuration = told["IPAM"]["Config"][0]
+    # Docker 20.10 leaves the gateway of its own first bridge out; it is the first address.
+    first = ipaddress.IPv4Network(configuration["Subnet"])[1]
+    return str(configuration.get("Gateway") or first)
 
 
 def _get(host: str, path: str) -> bytes:
@@ -182,9 +193,9 @@ def _used_networks() -> list[ipaddress.IPv4Network]:
     return networks
 
 
-def _make_bridge(place: Place, subnet: str) -> None:
+def _make_bridge(place: Place, subnet: str, inside: tuple[str, ...]) -> None:
     network = ipaddress.IPv4Network(subnet)
-    if commands.read(["ip", "link", "show", _bridge(place)]) is not None:
+    if commands.read([*inside, "ip", "link", "show", _bridge(place)]) is not None:
         return
     log = place.log / f"{NAME}.log"
     name = _bridge(place)
@@ -194,4 +205,4 @@ def _make_bridge(place: Place, subnet: str) -> None:
         ["addr", "add", address, "dev", name],
         ["link", "set", name, "up"],
     ):
-        commands.run(["ip", *words], log=log, timeout_seconds=30)
+        commands.run([*inside, "ip", *words], log=log, timeout_seconds=30)

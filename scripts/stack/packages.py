@@ -48,6 +48,7 @@ def _compose() -> bool:
 
 
 def _venv() -> bool:
+    importlib.invalidate_caches()  # apt may have brought it a moment ago
     return importlib.util.find_spec("ensurepip") is not None
 
 
