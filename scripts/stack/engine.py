@@ -26,11 +26,16 @@ RANGES = tuple(ipaddress.IPv4Network(f"10.{second}.0.0/16") for second in range(
 
 
 def start(directory: Path) -> str:
-    """The address of an engine that answers; starts a private one where there is none."""
+    """The address of an engine that answers; starts a private one where there is none.
+
+    `GREENROOM_ENGINE=private` has a private one started beside an engine that answers.
+    """
     place = Place(directory=directory).make()
     running = _private_host(place)
     if processes.is_running(place, NAME) and answers(running):
         return running
+    if os.environ.get("GREENROOM_ENGINE") == "private":
+        return start_private(directory)
     for host in (os.environ.get("DOCKER_HOST", ""), DEFAULT_HOST):
         if host and answers(host):
             return host
