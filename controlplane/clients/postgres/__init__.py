@@ -10,6 +10,9 @@ fold        events back into tables
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import cast
+
 from controlplane.clients.postgres.answers import Change, Due, Granted, Violation
 from controlplane.clients.postgres.driver import Driver
 from controlplane.clients.postgres.hubs import Hubs
@@ -64,6 +67,10 @@ class Postgres:
     async def check(self) -> None:
         """Raises `Unavailable` when Postgres does not answer."""
         await self._driver.value("select 1")
+
+    async def now(self) -> datetime:
+        """Postgres' clock, which every stored time is of."""
+        return cast(datetime, await self._driver.value("select clock_timestamp()"))
 
     async def maintain(self, retention_days: int) -> None:
         """Partitions seven days ahead; events, ended leases and gone notebooks older than
