@@ -8,6 +8,8 @@ that quarantine shows: `malformed`, `oversized`, `version`, `unknown` or `invali
 from __future__ import annotations
 
 import json
+import math
+import re
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -17,6 +19,10 @@ from controlplane.errors import BadMessage
 
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 32
+
+# A string that is never closed counts as one too: so each byte is looked at once.
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+_BRACKET = re.compile(rb"[][{}]")
 
 M = TypeVar("M", bound="Message")
 
@@ -98,11 +104,14 @@ def decode(raw: bytes) -> Envelope:
 def _fields(raw: bytes) -> dict[str, Any]:
     if len(raw) > MAX_BYTES:
         raise BadMessage(f"{len(raw)} bytes, the limit is {MAX_BYTES}", reason="oversized")
-    if _depth(raw) > MAX_DEPTH:
+    if _too_deep(raw):
         raise BadMessage(f"nested deeper than {MAX_DEPTH}", reason="malformed")
     try:
         fields = json.loads(
-            raw.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_no_duplicates
+            raw.decode("utf-8"),
+            parse_constant=_no_constant,
+            parse_float=_finite,
+            object_pairs_hook=_no_duplicates,
         )
     except (ValueError, RecursionError) as error:
         raise BadMessage(f"not JSON in UTF-8: {error}"[:200], reason="malformed") from None
@@ -111,20 +120,27 @@ def _fields(raw: bytes) -> dict[str, Any]:
     return fields
 
 
-def _depth(raw: bytes) -> int:
-    """The deepest nesting, an upper bound: brackets inside strings count too."""
-    depth = deepest = 0
-    for byte in raw:
-        if byte in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif byte in b"]}":
-            depth -= 1
-    return deepest
+def _too_deep(raw: bytes) -> bool:
+    """More than `MAX_DEPTH` brackets open at once, outside strings."""
+    if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:
+        return False  # nearly every message: cannot be deeper than it has brackets
+    depth = 0
+    for bracket in _BRACKET.finditer(_STRING.sub(b"", raw)):
+        depth += 1 if bracket[0] in b"[{" else -1
+        if depth > MAX_DEPTH:
+            return True
+    return False
 
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError("a number is too large")
+    return value
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -139,13 +155,14 @@ def _unknown(kind: object) -> str:
 
 
 def _unknown_reason(kind: object) -> str:
-    """`version` where we know the message but not this version of it."""
-    stem = str(kind).rpartition(".v")[0]
-    return "version" if any(k.rpartition(".v")[0] == stem for k in _registry) else "unknown"
+    """`version` where we know the message but not this version of it, or it names none."""
+    stems = {known.rpartition(".v")[0] for known in _registry}
+    text = str(kind)
+    return "version" if text in stems or text.rpartition(".v")[0] in stems else "unknown"
 
 
 def _text(fields: dict[str, Any], key: str) -> str:
     value = fields.get(key, "")
-    if not isinstance(value, str) or len(value) > 512:
+    if not isinstance(value, str) or len(value) > 512 or not value.isprintable():
         raise BadMessage(f"{key} of the envelope is not a short text", reason="malformed")
     return value
