@@ -121,6 +121,8 @@ class Stopwatch:
 def visiting(token: str) -> aiohttp.ClientSession:
     """A session that speaks to hub and notebooks with this token."""
     return aiohttp.ClientSession(
+        # Many people may share it, and none of them queues behind another here.
+        connector=aiohttp.TCPConnector(limit=0),
         headers={"Authorization": f"token {token}"},
         timeout=aiohttp.ClientTimeout(total=DEADLINE_SECONDS),
     )

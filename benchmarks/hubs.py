@@ -1,0 +1,121 @@
+"""Three hubs on one machine, each with its own proxy; Greenroom's has its own control plane."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from scripts.stack import demo, engine, image, packages, ports, processes, services, venv
+from scripts.stack.demo import Demo
+from scripts.stack.places import CHECKOUT, Place
+from scripts.stack.processes import Program
+from scripts.stack.up import greenroom
+
+KINDS = ("floor", "dockerspawner", "greenroom")
+PLACE = Place(directory=CHECKOUT / ".greenroom" / "bench")
+HOME_OWNER = (1000, 100)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hub:
+    """Where people of one hub click."""
+
+    kind: str
+    url: str
+
+
+def start(*, warm: int, kinds: tuple[str, ...]) -> tuple[Demo, dict[str, Hub]]:
+    """Services, engine, image, Greenroom with `warm` notebooks, and the hubs."""
+    place = PLACE.make()
+    host = engine.start(place.directory)
+    image.build(host, log=place.log / "image.log", say=lambda _: None)
+    urls = services.start(place.directory, use=services.given())
+    place.remember("demo.json", {"docker_host": host})
+    stack = Demo(
+        place=place,
+        urls=urls,
+        docker_host=host,
+        gateway=engine.bridge_gateway(host),
+        hub_port=ports.port_for(place, "public-greenroom"),
+    )
+    pool = demo.pools_file(stack, warm=warm, maximum=3 * warm + 16)
+    for words in (("db", "upgrade"), ("topology", "apply"), ("pools", "apply", "-f", str(pool))):
+        greenroom(stack, *words)
+    for program in stack.programs():
+        if program.name in demo.WORKERS:
+            stack.start(program)
+    return stack, {kind: _start_hub(stack, kind) for kind in kinds}
+
+
+def stop(stack: Demo) -> None:
+    """Everything that `start` started."""
+    for name in reversed(processes.names(stack.place)):
+        if name.startswith(("hub-", "proxy-")) or name in demo.WORKERS:
+            processes.stop(stack.place, name)
+    services.stop(stack.place.directory)
+    engine.stop(stack.place.directory)
+
+
+def homes(stack: Demo, users: list[str]) -> None:
+    """A home for each person, theirs to write in, before anybody is timed."""
+    stack.homes.mkdir(exist_ok=True)
+    for user in users:
+        home = stack.homes / user
+        home.mkdir(exist_ok=True)
+        os.chown(home, *HOME_OWNER)
+
+
+def _start_hub(stack: Demo, kind: str) -> Hub:
+    place = stack.place
+    url = f"http://127.0.0.1:{ports.port_for(place, f'public-{kind}')}"
+    api = f"http://127.0.0.1:{ports.port_for(place, f'proxy-api-{kind}')}"
+    own = f"http://{stack.gateway}:{ports.port_for(place, f'hub-{kind}')}"
+    told = {
+        "CONFIGPROXY_AUTH_TOKEN": demo.secret(place, "proxy-token"),
+        "BENCH_KIND": kind,
+        "BENCH_PUBLIC_URL": url,
+        "BENCH_PROXY_API": api,
+        "BENCH_HUB_URL": own,
+        "BENCH_TOKEN": stack.token,
+        "BENCH_IMAGE": image.TAG,
+        "BENCH_NAME": f"bench-{place.name}",
+        "BENCH_HOMES": str(stack.homes),
+        "DOCKER_HOST": stack.docker_host,
+        "PYTHONPATH": str(CHECKOUT),
+        **{k: v for k, v in stack.settings().items() if "HTTP_PORT" not in k},
+    }
+    _run(place, _proxy(kind, url, api, own, told), f"{api}/api/routes")
+    _run(place, _hub(place, kind, told), f"{url}/hub/api")
+    return Hub(kind=kind, url=url)
+
+
+def _run(place: Place, program: Program, address: str) -> None:
+    processes.start(replace(program, stop_seconds=20), place)
+    processes.wait_until(
+        lambda: demo.answers(address), place=place, name=program.name, timeout_seconds=120
+    )
+
+
+def _proxy(kind: str, url: str, api: str, own: str, told: dict[str, str]) -> Program:
+    command = (
+        str(packages.PROXY),
+        "--ip", "127.0.0.1", "--port", url.rpartition(":")[2],
+        "--api-ip", "127.0.0.1", "--api-port", api.rpartition(":")[2],
+        "--error-target", f"{own}/hub/error",
+    )  # fmt: skip
+    return Program(name=f"proxy-{kind}", command=command, environment=told)
+
+
+def _hub(place: Place, kind: str, told: dict[str, str]) -> Program:
+    directory: Path = place.directory / f"hub-{kind}"
+    directory.mkdir(exist_ok=True)
+    return Program(
+        name=f"hub-{kind}",
+        command=(
+            venv.MAIN.program("jupyterhub"),
+            "--config", str(CHECKOUT / "benchmarks" / "jupyterhub_config.py"),
+        ),
+        environment=told,
+        directory=directory,
+    )  # fmt: skip
