@@ -1,0 +1,103 @@
+"""What agents say of themselves, and the look once a second at who says nothing."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import cast
+
+import structlog
+from prometheus_client import Gauge
+
+from controlplane.apply.outbox import Outbox
+from controlplane.clients.postgres import Postgres
+from controlplane.clients.rabbitmq import Broker
+from controlplane.decide.liveness import Move, plan, recovery
+from controlplane.messages import Envelope, NodeHeartbeat, NodeHello, NodeInventory
+from controlplane.model import Node, NodeState
+
+# A watcher that missed looks (stopped, Postgres away) has also missed writing heartbeats.
+LOOKS_WITHOUT_GAP = timedelta(seconds=3)
+
+BLIND = Gauge("greenroom_liveness_blind", "1 while over half the nodes fell silent at once")
+NODES = Gauge("greenroom_nodes", "Nodes by state", ["state"])
+
+log = structlog.get_logger()
+
+
+class Watch:
+    """One copy's view: any number of them write the same rows by compare-and-set."""
+
+    def __init__(self, postgres: Postgres, broker: Broker, outbox: Outbox) -> None:
+        self._postgres = postgres
+        self._broker = broker
+        self._outbox = outbox
+        self._since: datetime | None = None
+        self._looked_at: datetime | None = None
+        self._generation = -1
+        self._alarm = ""
+
+    async def hello(self, envelope: Envelope) -> None:
+        """An agent started or connected again."""
+        report = cast(NodeHello, envelope.message)
+        node = await self._postgres.nodes.hello(report)
+        self._outbox.wake()
+        log.info("node.hello", node=node.node, epoch=report.epoch, state=node.state.value)
+
+    async def heartbeat(self, envelope: Envelope) -> None:
+        """An agent lives."""
+        await self._postgres.nodes.heartbeat(cast(NodeHeartbeat, envelope.message))
+
+    async def inventory(self, envelope: Envelope) -> None:
+        """A sign of life as well; a suspect node whose engine answers in full is ready again."""
+        report = cast(NodeInventory, envelope.message)
+        life = NodeHeartbeat(node=report.node, epoch=report.epoch, seq=report.seq)
+        await self._postgres.nodes.heartbeat(life)
+        if not report.complete:
+            return
+        for node in await self._postgres.nodes.list():
+            move = recovery(node, epoch=report.epoch) if node.node == report.node else None
+            if move is not None:
+                await self._move(move)
+
+    async def look(self) -> None:
+        """Who is silent. Raises `Unavailable`."""
+        # The clock first: a heartbeat that comes between is then in the nodes' favour.
+        now = await self._postgres.now()
+        nodes = await self._postgres.nodes.list()
+        _show(nodes)
+        since = self._watching_since(now)
+        if since is None:
+            return
+        made = plan(nodes, now, watching_since=since)
+        self._raise_alarm(made.alarm)
+        for move in made.moves:
+            await self._move(move)
+
+    def _watching_since(self, now: datetime) -> datetime | None:
+        """Since when this copy hears everything; None while it hears nothing."""
+        gap = self._looked_at is None or now - self._looked_at > LOOKS_WITHOUT_GAP
+        self._looked_at = now
+        if not self._broker.connected.is_set():
+            self._since = None
+        elif self._since is None or gap or self._generation != self._broker.generation:
+            self._since, self._generation = now, self._broker.generation
+        return self._since
+
+    async def _move(self, move: Move) -> None:
+        moved = await self._postgres.nodes.move(move.node, move.state, move.reason, move.version)
+        if moved is not None:
+            self._outbox.wake()
+            log.warning("node.moved", node=move.node, state=move.state.value, reason=move.reason)
+
+    def _raise_alarm(self, alarm: str) -> None:
+        BLIND.set(1 if alarm else 0)
+        if alarm and not self._alarm:
+            log.error("liveness.blind", alarm=alarm)
+        elif self._alarm and not alarm:
+            log.info("liveness.sees_again")
+        self._alarm = alarm
+
+
+def _show(nodes: list[Node]) -> None:
+    for state in NodeState:
+        NODES.labels(state.value).set(sum(n.state is state for n in nodes))
