@@ -46,15 +46,14 @@ class AttemptOver:
 
 def outlook(line: Line, pace: float | None = None) -> Outlook:
     """Why these people wait. `pace`: notebooks of the pool becoming ready per second, if known."""
-    if line.warming or line.ready:
-        return Outlook(why="warming", eta_seconds=_eta(line, pace))
-    occupied = line.held + line.leaving
-    if line.paused:
-        return Outlook(why="nothing_coming", detail="the pool is paused")
-    if line.maximum is not None and occupied >= line.maximum:
-        return Outlook(why="at_capacity", detail=f"all {line.maximum} notebooks are in use")
     if line.nodes == 0:
         return Outlook(why="nothing_coming", detail="no node is ready")
+    if line.warming or line.ready:
+        return Outlook(why="warming", eta_seconds=_eta(line, pace))
+    if line.paused:
+        return Outlook(why="nothing_coming", detail="the pool is paused")
+    if line.maximum is not None and line.held + line.leaving >= line.maximum:
+        return Outlook(why="at_capacity", detail=f"all {line.maximum} notebooks are in use")
     if line.free <= 0:
         return Outlook(why="at_capacity", detail="every node is full")
     if line.failures:

@@ -1,0 +1,88 @@
+"""Events that were committed become messages: right after the commit, or at the next sweep.
+
+Several processes may do it at once: what one takes, nobody else gets for a few seconds.
+Readers expect twins and any order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from controlplane.clients import rabbitmq as routes
+from controlplane.clients.postgres import Postgres
+from controlplane.clients.rabbitmq import Broker
+from controlplane.errors import BadMessage, Retry
+from controlplane.messages import Moved
+
+SWEEP_SECONDS = 0.5
+# What a burst commits within this time goes out in one batch, out of the hot path's way.
+GATHER_SECONDS = 0.01
+BATCH = 200
+
+log = structlog.get_logger()
+
+
+async def publish_events(postgres: Postgres, broker: Broker) -> int:
+    """Publish what the outbox holds; how many lines. A service that is away leaves the rest
+    to the next sweep, of any process."""
+    published = 0
+    try:
+        while lines := await postgres.outbox.take(BATCH):
+            published += await _publish(postgres, broker, lines)
+            if len(lines) < BATCH:
+                break
+    except Retry as error:
+        log.warning("outbox.left_to_sweep", error=str(error))
+    return published
+
+
+class Outbox:
+    """The sweep of one process, woken early by a commit of its own."""
+
+    def __init__(self, postgres: Postgres, broker: Broker) -> None:
+        self._postgres = postgres
+        self._broker = broker
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """Something was committed."""
+        self._woken.set()
+
+    async def sweep(self) -> None:
+        """One turn: wait for `wake`, or half a second, and publish what there is."""
+        if await self._woken_in_time():
+            await asyncio.sleep(GATHER_SECONDS)
+        self._woken.clear()
+        await publish_events(self._postgres, self._broker)
+
+    async def _woken_in_time(self) -> bool:
+        try:
+            async with asyncio.timeout(SWEEP_SECONDS):
+                return await self._woken.wait()
+        except TimeoutError:
+            return False
+
+
+async def _publish(postgres: Postgres, broker: Broker, lines: list[tuple[int, Moved]]) -> int:
+    """Lines that the broker confirmed leave the outbox, also when another one failed."""
+    outcomes = await asyncio.gather(
+        *(_send(broker, moved) for _, moved in lines), return_exceptions=True
+    )
+    done = [id for (id, _), error in zip(lines, outcomes, strict=True) if error is None]
+    if done:
+        await postgres.outbox.done(done)
+    for error in outcomes:
+        if error is not None:
+            raise error
+    return len(done)
+
+
+async def _send(broker: Broker, moved: Moved) -> None:
+    try:
+        await broker.publish(moved, routes.event(moved))
+    except BadMessage as error:
+        # Without its change it is still a hint with its key.
+        log.warning("outbox.too_long", entity=moved.entity, key=moved.key, error=str(error))
+        await broker.publish(moved.model_copy(update={"change": {}}), routes.event(moved))
