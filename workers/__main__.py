@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import sys
+from typing import Any
 
 import structlog
 
@@ -52,10 +53,16 @@ async def _work(name: str, settings: Settings) -> None:
     process = importlib.import_module("workers.process")
     tools = await importlib.import_module("workers.tools").Tools.open(name, settings)
     try:
-        work = process.Work(lanes=room.lanes(tools), ticks=room.ticks(tools))
-        await process.run(name, settings, tools.broker, work)
+        await process.run(name, settings, tools.broker, _of(room, tools, process))
     finally:
         await tools.close()
+
+
+def _of(room: Any, tools: Any, process: Any) -> Any:
+    """The room's `work(tools)`, or its lanes and ticks where they share nothing."""
+    if hasattr(room, "work"):
+        return room.work(tools)
+    return process.Work(lanes=room.lanes(tools), ticks=room.ticks(tools))
 
 
 if __name__ == "__main__":
