@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import getpass
+import json
 import socket
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 BAR_CELLS = 40
 EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -17,8 +19,23 @@ MARKS = (
     ("result_ms", "1+1 comes back"),
 )
 
+# The stages that workers and agent tell of, in the order in which they happen.
+INSIDE = {
+    "pop": "Redis: take this one",
+    "decide": "Postgres decides",
+    "order": "activation ordered",
+    "line": "in line for a notebook",
+    "wait": "waits its turn on the node",
+    "mount": "home mounted",
+    "handover": "told who it is for",
+    "activation": "Jupyter starts as this user",
+    "probe": "proves that it answers",
+    "serve": "recorded as serving",
+    "answer": "URL told to the hub",
+}
 
-def stages_of(proof: Mapping[str, float]) -> list[tuple[str, float]]:
+
+def stages_of(proof: Mapping[str, Any]) -> list[tuple[str, float]]:
     """The proof's marks as consecutive stages: (what, milliseconds)."""
     stages, before = [], 0.0
     for key, what in MARKS:
@@ -39,19 +56,39 @@ def bars(stages: Sequence[tuple[str, float]]) -> list[str]:
     return lines
 
 
-def screen(
-    *, url: str, proof: Mapping[str, float], inside: Sequence[tuple[str, float]], result: str
-) -> str:
-    """The whole last screen; `inside` are the stages between click and ready, if known."""
+def inside(lease_log: str, *, user: str) -> dict[str, float]:
+    """The stages of this user's newest start, from the lease worker's one line about it."""
+    for line in reversed(lease_log.splitlines()):
+        if '"lease.served"' in line and (told := _parsed(line)).get("user") == user:
+            return {name: float(told[name]) for name in INSIDE if name in told}
+    return {}
+
+
+def screen(*, url: str, told: Mapping[str, Any]) -> str:
+    """The whole last screen, from what `up` recorded of its click."""
     parts = [
         "",
-        f" Greenroom is up. One click, 1+1 = {result}, {proof['result_ms']:.0f} ms:",
+        f" Greenroom is up. One click, and 1+1 = {told['result']} after {told['result_ms']:.0f} ms:",
         "",
-        *bars(stages_of(proof)),
+        *bars(stages_of(told)),
     ]
-    if inside:
-        parts += ["", " Inside click to ready:", "", *bars(inside)]
+    if told.get("inside"):
+        parts += ["", " Inside click to server ready:", "", *bars(_with_the_rest(told))]
     return "\n".join([*parts, "", *_next(url)])
+
+
+def _with_the_rest(told: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """What Greenroom did, and as the last bar what is left of click to ready: the hub's part."""
+    known = [(INSIDE[name], ms) for name, ms in told["inside"].items()]
+    rest = told["ready_ms"] - sum(ms for _, ms in known)
+    return [*known, ("the hub and its proxy", max(0.0, rest))]
+
+
+def _parsed(line: str) -> dict[str, Any]:
+    try:
+        return dict(json.loads(line))
+    except ValueError:
+        return {}
 
 
 def _next(url: str) -> list[str]:
