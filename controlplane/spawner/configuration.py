@@ -1,0 +1,82 @@
+"""What an admin may set on `c.GreenroomSpawner`, and our defaults for inherited traits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from traitlets import HasTraits, Instance, List, Unicode, default
+
+from controlplane.spawner import entrance, options, traits
+from controlplane.spawner.door import Door
+
+# How long the form waits for the first snapshot after the hub's start.
+FORM_SECONDS = 2.0
+
+
+class Configuration(HasTraits):
+    """A part of GreenroomSpawner. Reads `GREENROOM_*` for what the hub's file leaves out."""
+
+    pool = Unicode(
+        help="The pool for users who choose none. Empty: the only one that they may use."
+    ).tag(config=True)
+    amqp_url = Unicode(help="RabbitMQ. Default: GREENROOM_AMQP_URL.").tag(config=True)
+    installation = Unicode(help="Default: GREENROOM_INSTALLATION.").tag(config=True)
+    seal_keys = List(
+        Unicode(), help="Fernet keys, newest first. Default: GREENROOM_SEAL_KEYS."
+    ).tag(config=True)
+    hub_id = Unicode(
+        help="This hub's name, the same after a restart. Default: kept in the file "
+        "greenroom-hub-id beside the hub's cookie secret."
+    ).tag(config=True)
+    door = Instance(Door, help="The connection that all spawners of this process share.")
+
+    def group_names(self) -> tuple[str, ...]:
+        """The hub's groups of this user, in order."""
+        return tuple(sorted(group.name for group in self.user.groups))
+
+    @default("door")
+    def _default_door(self) -> Door:
+        return entrance.door_of(self)
+
+    @default("amqp_url")
+    def _default_amqp_url(self) -> str:
+        return entrance.defaults().amqp_url.get_secret_value()
+
+    @default("installation")
+    def _default_installation(self) -> str:
+        return entrance.defaults().installation
+
+    @default("seal_keys")
+    def _default_seal_keys(self) -> list[str]:
+        return list(entrance.defaults().keys())
+
+    @default("ip")
+    def _default_ip(self) -> str:
+        return "0.0.0.0"
+
+    @default("port")
+    def _default_port(self) -> int:
+        return traits.PORT
+
+    @default("start_timeout")
+    def _default_start_timeout(self) -> int:
+        return 600
+
+    @default("options_form")
+    def _default_options_form(self) -> Any:
+        return _pools_form
+
+    @default("options_from_form")
+    def _default_options_from_form(self) -> Any:
+        return options.from_form
+
+    @default("apply_user_options")
+    def _default_apply_user_options(self) -> Any:
+        return options.accept
+
+
+async def _pools_form(spawner: Configuration) -> str:
+    await spawner.door.snapshot(FORM_SECONDS)
+    pools = options.usable(spawner.door.memory.pools or {}, spawner.group_names())
+    chosen = (spawner.user_options or {}).get(options.KEY) or spawner.pool
+    return options.form(pools, str(chosen))

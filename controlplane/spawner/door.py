@@ -1,0 +1,294 @@
+"""The one connection of a hub process: what its spawners ask, and who hears the answers.
+
+Connects in the background and stays up through everything. After each connect it says
+hello, and the snapshot that answers fills the memory; every 10 s it tells which leases its
+spawners know. Answers are given to the claim of their lease; those of no claim are dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from controlplane.clients.rabbitmq import Broker, Delivery, Route, request
+from controlplane.errors import BadMessage, GreenroomError, Retry, Unavailable, Unroutable
+from controlplane.messages import (
+    HubHello,
+    HubInventory,
+    HubSnapshot,
+    LeaseClaimed,
+    LeaseEnded,
+    LeaseRelease,
+    LeaseRequest,
+    LeaseServing,
+    LinePlaces,
+    LineQuestion,
+    Message,
+    decode,
+)
+from controlplane.spawner import identity
+from controlplane.spawner.claim import Claim
+from controlplane.spawner.memory import Memory
+
+INVENTORY_SECONDS = 10.0
+# A snapshot also heals answers that were lost without a reconnect.
+HELLO_SECONDS = 60.0
+HELLO_UNANSWERED_SECONDS = 5.0
+# start() must fail within 5 s when there is no broker, a publish may take 2 s of them.
+ASK_SECONDS = 4.0
+RELEASE_SECONDS = 2.0
+AGAIN_SECONDS = 0.2
+PREFETCH = 64
+# What one inventory message can carry.
+LEASES_AT_MOST = 1500
+
+
+class Road(Protocol):
+    """What is needed of a `Broker`."""
+
+    async def publish(
+        self, body: Message, route: Route, *, expires_ms: int | None = None, traceparent: str = ""
+    ) -> None:
+        """Return when it is confirmed; `Unavailable` or `Unroutable`."""
+
+    async def consume(
+        self, queue: str, on_delivery: Callable[[Delivery], Awaitable[None]], *, prefetch: int
+    ) -> Any:
+        """Read a queue from now on."""
+
+    async def close(self) -> None:
+        """End."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """Which hub this is, and where its broker is. `amqp_url` holds a password: never shown."""
+
+    amqp_url: str
+    installation: str
+    hub: str
+    api_url: str
+
+    def __repr__(self) -> str:
+        return f"Address({self.installation!r}, hub={self.hub!r})"
+
+
+class Door:
+    """What the spawners of one hub process share. Made and used on the hub's event loop.
+
+    `unsure` names the servers whose lease is not known yet; while there are any, the
+    inventory says that it is not complete. `trouble` says why this door can never open:
+    the hub lives on, and nothing can be started.
+    """
+
+    def __init__(self, address: Address, *, log: Any, trouble: str = "") -> None:
+        self.trouble = trouble
+        self.hub = address.hub
+        self.hub_process = identity.hub_process()
+        self.memory = Memory()
+        self.unsure: set[tuple[str, str]] = set()
+        self._address = address
+        self._log = log
+        self._claims: dict[str, Claim] = {}
+        self._releases: dict[str, LeaseRelease] = {}
+        self._snapshot = asyncio.Event()
+        self._listening = asyncio.Event()
+        self._road: Road | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def open(self) -> None:
+        """Start connecting. Returns at once, also when there is no broker."""
+        road = Broker.start(
+            self._address.amqp_url,
+            installation=self._address.installation,
+            source=f"hub.{self.hub}.{self.hub_process}",
+            on_connect=self.greet,
+        )
+        self.open_on(road)
+
+    def open_on(self, road: Road) -> None:
+        """Start talking over a road that calls `greet` whenever it is there again."""
+        self._road = road
+        self._tasks = [
+            asyncio.create_task(self._listen(road), name="greenroom-listen"),
+            asyncio.create_task(
+                self._repeat(self.tell_inventory, INVENTORY_SECONDS), name="greenroom-inventory"
+            ),
+            asyncio.create_task(self._ask_for_snapshots(), name="greenroom-hello"),
+        ]
+
+    async def close(self) -> None:
+        """End the tasks, then the connection that they use."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._road is not None:
+            await self._road.close()
+
+    def now(self) -> float:
+        """Seconds of the clock that claims and memory are given."""
+        return asyncio.get_running_loop().time()
+
+    # What spawners ask
+
+    def hold(self, claim: Claim) -> None:
+        """From now on answers about this lease go to this claim, and the inventory names it."""
+        self._claims[claim.lease] = claim
+
+    def let_go(self, claim: Claim) -> None:
+        """Nobody here knows this lease any more."""
+        self._claims.pop(claim.lease, None)
+
+    async def snapshot(self, seconds: float) -> bool:
+        """Whether a snapshot is there, waiting for the first one for so long."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._snapshot.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def ask(self, wanted: LeaseRequest) -> None:
+        """Send a request until it is confirmed; `Unavailable` or `Unroutable` within 4 s.
+
+        The same id each time: sent twice, it has one effect.
+        """
+        trouble: GreenroomError = Unavailable("the hub has no connection to RabbitMQ")
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                await self._listening.wait()
+                while True:
+                    try:
+                        return await self._send(wanted, expires_ms=wanted.budget_ms)
+                    except (Retry, Unroutable) as error:
+                        trouble = error
+                    await asyncio.sleep(AGAIN_SECONDS)
+        except TimeoutError:
+            raise trouble from None
+
+    async def question(self, lease: str) -> None:
+        """Ask where a lease is. A question that gets lost is asked again by its asker."""
+        ask = LineQuestion(lease=lease, hub=self.hub, hub_process=self.hub_process)
+        await self._hint(ask, expires_ms=15_000)
+
+    async def release(self, lease: str, reason: str) -> None:
+        """End a lease. Never fails: what the broker does not confirm now is sent again later."""
+        self._releases[lease] = LeaseRelease(lease=lease, hub=self.hub, reason=reason)
+        try:
+            async with asyncio.timeout(RELEASE_SECONDS):
+                await self._send_releases()
+        except (TimeoutError, Retry, Unroutable) as error:
+            self._log.warning("Lease %s is released when the broker answers: %s", lease, error)
+
+    # What the broker brings
+
+    async def greet(self) -> None:
+        """The connection is there, again: say who we are, and what we know."""
+        self._listening.set()
+        await self._hello()
+        await self.tell_inventory()
+
+    async def hear(self, delivery: Delivery) -> None:
+        """Take one answer."""
+        try:
+            envelope = decode(delivery.body)
+        except BadMessage as error:
+            self._log.error("An answer to this hub makes no sense, it is quarantined: %s", error)
+            return await delivery.quarantine(error.reason, str(error))
+        self._take(envelope.message)
+        await delivery.ack()
+
+    def _take(self, answer: Message) -> None:
+        match answer:
+            case LeaseClaimed() | LeaseServing() | LeaseEnded():
+                if claim := self._claims.get(answer.lease):
+                    claim.hear(answer, self.now())
+            case LinePlaces():
+                for place in answer.places:
+                    if claim := self._claims.get(place.lease):
+                        claim.hear_place(place.place, answer)
+            case HubSnapshot() if answer.hub == self.hub:
+                self._take_snapshot(answer)
+            case _:
+                self._log.warning("This hub cannot use a %s", answer.TYPE)
+
+    def _take_snapshot(self, part: HubSnapshot) -> None:
+        speaks_from = self.memory.hear(part, self.now())
+        if speaks_from is None:
+            return
+        self._snapshot.set()
+        for claim in list(self._claims.values()):
+            if known := self.memory.leases.get(claim.lease):
+                claim.hear_snapshot(known, self.now())
+            elif claim.phase == "serving" and claim.since < speaks_from:
+                claim.end(
+                    LeaseEnded(
+                        lease=claim.lease, reason="died", detail="it is not in the hub's snapshot"
+                    )
+                )
+
+    # What goes on in the background
+
+    async def tell_inventory(self) -> None:
+        """Say which leases the spawners of this process know, all of them."""
+        leases = [lease for lease, claim in self._claims.items() if claim.ended is None]
+        complete = not self.unsure and len(leases) <= LEASES_AT_MOST
+        inventory = HubInventory(
+            hub=self.hub,
+            hub_process=self.hub_process,
+            complete=complete,
+            leases=tuple(leases[:LEASES_AT_MOST]),
+        )
+        await self._hint(inventory, expires_ms=int(INVENTORY_SECONDS * 1000))
+        await self._send_releases()
+
+    async def _hello(self) -> None:
+        self.memory.said_hello(self.now())
+        hello = HubHello(hub=self.hub, hub_process=self.hub_process, api_url=self._address.api_url)
+        await self._hint(hello, expires_ms=int(HELLO_UNANSWERED_SECONDS * 2000))
+
+    async def _listen(self, road: Road) -> None:
+        await road.consume(f"hub.{self.hub_process}", self.hear, prefetch=PREFETCH)
+
+    async def _ask_for_snapshots(self) -> None:
+        await self._listening.wait()
+        while True:
+            answered = self._snapshot.is_set()
+            await asyncio.sleep(HELLO_SECONDS if answered else HELLO_UNANSWERED_SECONDS)
+            await self._guarded(self._hello)
+
+    async def _repeat(self, call: Callable[[], Awaitable[None]], seconds: float) -> None:
+        await self._listening.wait()
+        while True:
+            await asyncio.sleep(seconds)
+            await self._guarded(call)
+
+    async def _guarded(self, call: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await call()
+        except GreenroomError as error:
+            self._log.warning("Greenroom's broker: %s", error)
+        except Exception:  # noqa: BLE001 the hub must live on, and the next round may go well
+            self._log.exception("A background task of Greenroom's spawner failed, it goes on")
+
+    async def _send_releases(self) -> None:
+        for lease, release in list(self._releases.items()):
+            await self._send(release)
+            self._releases.pop(lease, None)
+
+    async def _hint(self, message: Message, *, expires_ms: int) -> None:
+        try:
+            await self._send(message, expires_ms=expires_ms)
+        except (Retry, Unroutable) as error:
+            self._log.warning("%s was not sent: %s", message.TYPE, error)
+
+    async def _send(self, message: Message, *, expires_ms: int | None = None) -> None:
+        if self._road is None:
+            raise Unavailable("the connection to RabbitMQ has not been opened")
+        lease = getattr(message, "lease", None)
+        traceparent = identity.traceparent(lease) if lease else ""
+        await self._road.publish(
+            message, request(message), expires_ms=expires_ms, traceparent=traceparent
+        )

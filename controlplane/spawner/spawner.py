@@ -1,0 +1,287 @@
+"""GreenroomSpawner: JupyterHub's door to Greenroom.
+
+`start()` asks for a lease and returns when its notebook proved that it answers; `poll()`
+answers from memory and says running unless there is evidence; `stop()` releases the lease.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from itertools import chain, repeat
+from typing import Any
+from urllib.parse import urlsplit
+
+from jupyterhub.spawner import Spawner
+from jupyterhub.utils import url_escape_path, url_path_join
+from tornado.web import HTTPError
+
+from controlplane.errors import BadSettings, GreenroomError
+from controlplane.messages import KnownPool, LeaseEnded, LeaseRequest
+from controlplane.spawner import asking, identity, options, outcome, traits
+from controlplane.spawner.claim import Claim
+from controlplane.spawner.configuration import Configuration
+from controlplane.spawner.refusal import refusal, uncount
+
+# The first question heals a lost answer, the others a lost place in the line.
+FIRST_QUESTION_SECONDS = 1.5
+QUESTION_SECONDS = 15.0
+# The lease worker ends a lease at its deadline; this is for the case that nobody does.
+PATIENCE_SECONDS = 3.0
+# How long a poll after the hub's start waits for the first snapshot.
+ADOPTION_SECONDS = 5.0
+ADOPTED_QUESTION_SECONDS = 2.0
+
+
+class GreenroomSpawner(Configuration, Spawner):
+    """Hands each user a warm notebook. docs/hub.md describes its settings."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._claim: Claim | None = None
+        self._asked = asyncio.Event()
+        self._notices: set[asyncio.Task[Any]] = set()
+        if self.user is not None:
+            # Connects when the first spawner is made, not when the first user waits.
+            self.door  # noqa: B018
+
+    async def start(self) -> str:
+        """The URL of a notebook that answers as this server.
+
+        Raises a refusal (4xx, 503) that the hub shows and does not count as a failure.
+        """
+        try:
+            return await self._start()
+        except HTTPError:
+            uncount(self.handler)
+            raise
+
+    async def poll(self) -> int | None:
+        """None unless there is evidence that the server is over. Never raises."""
+        try:
+            return await self._status()
+        except Exception:  # the hub takes an exception of poll for a death
+            self.log.exception("poll of %s failed; it counts as running", self._log_name)
+            return None
+
+    async def stop(self, now: bool = False) -> None:
+        """Release the lease. Returns as soon as that is safe; removing is not the hub's wait."""
+        claim = self._forget()
+        if claim is not None and claim.ended is None:
+            claim.end(LeaseEnded(lease=claim.lease, reason="stopped"))
+            await self.door.release(claim.lease, "stopped")
+
+    async def progress(self) -> AsyncIterator[dict[str, Any]]:
+        """What happens to this start. Any number of listeners, at any time."""
+        # A listener may be earlier than the hooks that run before start().
+        await self._asked.wait()
+        if self._claim is not None:
+            async for event in self._claim.progress():
+                yield event
+
+    async def get_url(self) -> str:
+        """Where the server is: from the lease, also when this hub died while it started."""
+        claim = self._claim
+        if claim is None:
+            return str(self.server.url)
+        await self._wait_served(claim, self.http_timeout, repeat(ADOPTED_QUESTION_SECONDS))
+        if claim.url is None or _same_place(claim.url, self.server.url):
+            return str(self.server.url)
+        return str(url_path_join(claim.url, self.server.base_url))
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up what `get_state` said before the hub restarted."""
+        super().load_state(state)
+        if self.server is None:
+            return
+        lease, url = state.get("lease"), state.get("url")
+        if not isinstance(lease, str) or not isinstance(url, str):
+            # The hub died in the middle of a start, or another spawner started this.
+            self.door.unsure.add(self._who)
+            return
+        claim = self._new_claim(lease, pool="")
+        claim.phase, claim.url = "serving", url
+        self._hold(claim)
+
+    def get_state(self) -> dict[str, Any]:
+        """Lease and URL; no secrets."""
+        state: dict[str, Any] = super().get_state()
+        if self._claim is not None and self._claim.phase == "serving":
+            state |= {"lease": self._claim.lease, "url": self._claim.url}
+        return state
+
+    def clear_state(self) -> None:
+        """Forget the last server."""
+        super().clear_state()
+        self._forget()
+        self._asked.clear()
+
+    async def delete_forever(self) -> None:
+        """The user or the named server is deleted. Homes are never Greenroom's to delete."""
+        await self.stop()
+
+    async def rename(self, old_name: str, new_name: str) -> None:
+        """The hub renames stopped servers only, and a stopped server has nothing here."""
+        if self._claim is not None and self._claim.ended is None:
+            raise HTTPError(409, f"{self._log_name} still holds a notebook: stop it first")
+
+    def add_poll_callback(self, callback: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """As inherited; and a server that died before the hub listened is told now."""
+        super().add_poll_callback(callback, *args, **kwargs)
+        if self._claim is not None and self._claim.ended is not None:
+            self._notify()
+
+    async def _start(self) -> str:
+        request = await self._request()
+        claim = self._new_claim(request.lease, pool=request.pool)
+        self._hold(claim)
+        self._asked.set()
+        try:
+            return await self._served(claim, request)
+        except BaseException:
+            # Also when the hub cancels this: whatever happened, nobody waits for it any more.
+            await self._give_up(claim)
+            raise
+
+    async def _served(self, claim: Claim, request: LeaseRequest) -> str:
+        try:
+            await self.door.ask(request)
+        except GreenroomError as error:
+            raise outcome.not_asked(error) from None
+        seconds = request.budget_ms / 1000
+        patience = min(PATIENCE_SECONDS, seconds / 4)
+        pauses = chain((FIRST_QUESTION_SECONDS,), repeat(QUESTION_SECONDS))
+        await self._wait_served(claim, seconds + patience, pauses)
+        if claim.ended is not None:
+            raise outcome.ended(claim, claim.ended)
+        if claim.url is None:
+            late = LeaseEnded(lease=claim.lease, reason="expired", detail="nobody answered")
+            raise outcome.ended(claim, late)
+        stages = claim.served.stages if claim.served else {}
+        self.log.info("lease.serving lease=%s server=%s %s", claim.lease, self._log_name, stages)
+        return claim.url
+
+    async def _wait_served(self, claim: Claim, seconds: float, pauses: Any) -> None:
+        deadline = self.door.now() + seconds
+        for pause in pauses:
+            left = deadline - self.door.now()
+            if await claim.wait_settled(min(pause, left)) or left <= pause:
+                return
+            await self.door.question(claim.lease)
+
+    async def _give_up(self, claim: Claim) -> None:
+        if self._claim is claim:
+            self._forget()
+        if claim.ended is not None:
+            return
+        release = asyncio.ensure_future(self.door.release(claim.lease, "cancelled"))
+        self._keep(release)
+        # Bounded by the release itself; wait() leaves it alone when we are cancelled again.
+        await asyncio.wait({release})
+
+    async def _request(self) -> LeaseRequest:
+        try:
+            door, keys = self.door, self.seal_keys
+            if door.trouble:
+                raise BadSettings(door.trouble)
+            pool = self._pool()
+            self._check_traits(pool)
+            environment = asking.check_environment(self.get_env())
+            asking.check_hub_url(environment)
+            expected = url_path_join(self.user.base_url, url_escape_path(self.name), "/")
+            asking.check_prefix(self.server.base_url, expected)
+            start = asking.Start(
+                lease=identity.lease_id(),
+                hub=door.hub,
+                hub_process=door.hub_process,
+                user=self.user.name,
+                server=self.name,
+                prefix=self.server.base_url,
+                pool=pool,
+                groups=self.group_names(),
+                budget_seconds=asking.budget(self.start_timeout),
+            )
+            arguments = asking.check_arguments(self.get_args())
+            return asking.request(start, environment, arguments, keys)
+        except BadSettings as error:
+            self.log.error("Greenroom's settings: %s", error)
+            raise refusal(
+                f"Greenroom is not set up in this hub: {error}", reason="settings", status=503
+            ) from None
+
+    def _pool(self) -> str:
+        others = self.apply_user_options is not options.accept
+        asked = options.chosen(self.user_options, others=others)
+        return options.the_pool(asked, self.pool, self.door.memory.pools, self.group_names())
+
+    def _check_traits(self, pool: str) -> None:
+        values = {name: getattr(self, name) for name in traits.OWNED}
+        sections = [self.config.get(cls.__name__, {}) for cls in type(self).__mro__]
+        for section in [*sections, vars(self)]:
+            values |= {name: section[name] for name in traits.FOREIGN if name in section}
+        problems = list(traits.conflicts(values, self._known(pool)))
+        if problems:
+            raise refusal("This server cannot be started: " + "; ".join(problems), reason="trait")
+
+    def _known(self, pool: str) -> KnownPool | None:
+        return (self.door.memory.pools or {}).get(pool)
+
+    async def _status(self) -> int | None:
+        if self._claim is not None:
+            return self._claim.status()
+        if self._who not in self.door.unsure:
+            return 0
+        return await self._adopt()
+
+    async def _adopt(self) -> int | None:
+        """After a hub that died during a start: is there a lease for this server?"""
+        if not await self.door.snapshot(ADOPTION_SECONDS):
+            return None
+        known = self.door.memory.of(*self._who)
+        self.door.unsure.discard(self._who)
+        if known is None:
+            return 0
+        if self._claim is None:
+            claim = self._new_claim(known.lease, pool="")
+            claim.hear_snapshot(known, self.door.now())
+            self._hold(claim)
+            self.orm_spawner.state = self.get_state()
+        return None
+
+    @property
+    def _who(self) -> tuple[str, str]:
+        return self.user.name, self.name
+
+    def _new_claim(self, lease: str, *, pool: str) -> Claim:
+        return Claim(lease, pool=pool, since=self.door.now(), on_end=self._notify)
+
+    def _hold(self, claim: Claim) -> None:
+        self._claim = claim
+        self.door.hold(claim)
+
+    def _forget(self) -> Claim | None:
+        claim, self._claim = self._claim, None
+        self.door.unsure.discard(self._who)
+        if claim is not None:
+            self.door.let_go(claim)
+        return claim
+
+    def _notify(self) -> None:
+        # Without a callback the hub does not listen yet, and poll_and_notify would tell
+        # nobody and end the polling: add_poll_callback brings us here again.
+        if self._callbacks:
+            self._keep(asyncio.ensure_future(self.poll_and_notify()))
+
+    def _keep(self, task: asyncio.Task[Any]) -> None:
+        # The loop holds its tasks weakly.
+        self._notices.add(task)
+        task.add_done_callback(self._notices.discard)
+
+
+def _same_place(url: str, other: str) -> bool:
+    first, second = urlsplit(url), urlsplit(other)
+    return (first.scheme, first.hostname, first.port) == (
+        second.scheme,
+        second.hostname,
+        second.port,
+    )

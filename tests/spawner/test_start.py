@@ -1,0 +1,330 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+import pytest
+from tornado.web import HTTPError
+
+from controlplane.errors import Unavailable, Unroutable
+from controlplane.messages import (
+    LeaseClaimed,
+    LeaseEnded,
+    LeaseRelease,
+    LeaseRequest,
+    LeaseServing,
+    LineQuestion,
+    Message,
+)
+from controlplane.spawner import door as door_module
+from controlplane.spawner import spawner as spawner_module
+from controlplane.spawner.door import Door
+from tests.spawner import stage
+
+
+def serve(message: Message) -> Iterable[Message]:
+    """A warm pool."""
+    if isinstance(message, LeaseRequest):
+        lease = message.lease
+        yield LeaseClaimed(lease=lease, attempt=1, notebook=stage.NOTEBOOK, node="n1")
+        yield stage.serving(lease)
+
+
+async def test_start_returns_the_url_of_a_notebook_that_serves(
+    road: stage.Road, door: Door
+) -> None:
+    road.answer = serve
+
+    url = await stage.spawner(door).start()
+
+    assert url == stage.URL
+
+
+async def test_the_request_expires_with_its_budget(road: stage.Road, door: Door) -> None:
+    road.answer = serve
+
+    await stage.spawner(door, start_timeout=100).start()
+
+    request = await road.first(LeaseRequest)
+    assert request.budget_ms == 90_000
+    assert road.expires[road.sent.index(request)] == 90_000
+
+
+async def test_a_served_start_runs_for_poll_and_for_the_state(road: stage.Road, door: Door) -> None:
+    road.answer = serve
+    spawner = stage.spawner(door)
+
+    await spawner.start()
+
+    lease = road.all(LeaseRequest)[0].lease
+    assert await spawner.poll() is None
+    assert spawner.get_state() == {"lease": lease, "url": stage.URL}
+    assert "secret-token" not in repr(spawner.get_state())
+
+
+async def test_while_a_start_waits_poll_says_running(road: stage.Road, door: Door) -> None:
+    spawner = stage.spawner(door)
+    start = asyncio.create_task(spawner.start())
+    request = await road.first(LeaseRequest)
+
+    status = await spawner.poll()
+
+    assert status is None
+    await road.tell(stage.serving(request.lease))
+    await start
+
+
+async def test_a_lost_answer_is_healed_by_the_question(
+    road: stage.Road, door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spawner_module, "FIRST_QUESTION_SECONDS", 0.01)
+
+    def only_when_asked(message: Message) -> Iterable[Message]:
+        if isinstance(message, LineQuestion):
+            yield stage.serving(message.lease)
+
+    road.answer = only_when_asked
+
+    url = await stage.spawner(door).start()
+
+    assert url == stage.URL
+    assert len(road.all(LineQuestion)) == 1
+
+
+async def test_a_duplicate_and_a_late_answer_change_nothing(road: stage.Road, door: Door) -> None:
+    spawner = stage.spawner(door)
+    start = asyncio.create_task(spawner.start())
+    lease = (await road.first(LeaseRequest)).lease
+    await road.tell(stage.serving(lease))
+    await road.tell(stage.serving(lease, "http://10.9.9.9:1"))
+    await road.tell(LeaseClaimed(lease=lease, attempt=2, notebook=stage.NOTEBOOK, node="n2"))
+
+    url = await start
+
+    assert url == stage.URL
+    assert spawner.get_state()["url"] == stage.URL
+
+
+async def test_the_answer_of_an_older_lease_is_not_taken_for_this_one(
+    road: stage.Road, door: Door
+) -> None:
+    spawner = stage.spawner(door)
+    older = asyncio.create_task(spawner.start())
+    first = (await road.first(LeaseRequest)).lease
+    older.cancel()
+    await asyncio.gather(older, return_exceptions=True)
+    newer = asyncio.create_task(spawner.start())
+    second = (await road.until(lambda: road.all(LeaseRequest)[1:]))[0].lease
+    await road.tell(stage.serving(first, "http://10.9.9.9:1"))
+    await road.tell(LeaseEnded(lease=first, reason="cancelled"))
+    await road.tell(stage.serving(second))
+
+    url = await newer
+
+    assert url == stage.URL
+
+
+async def test_a_lease_that_ends_without_serving_is_a_refusal_with_its_reason(
+    road: stage.Road, door: Door
+) -> None:
+    def refuse(message: Message) -> Iterable[Message]:
+        if isinstance(message, LeaseRequest):
+            yield LeaseEnded(lease=message.lease, reason="refused", detail="no such pool")
+
+    road.answer = refuse
+    spawner = stage.spawner(door)
+
+    with pytest.raises(HTTPError) as caught:
+        await spawner.start()
+
+    assert caught.value.status_code == 400
+    assert "no such pool" in caught.value.jupyterhub_message
+    assert await spawner.poll() == 0
+    assert road.all(LeaseRelease) == []
+
+
+async def test_a_dry_pool_asks_to_come_back(road: stage.Road, door: Door) -> None:
+    def expire(message: Message) -> Iterable[Message]:
+        if isinstance(message, LeaseRequest):
+            yield LeaseEnded(lease=message.lease, reason="expired")
+
+    road.answer = expire
+
+    with pytest.raises(HTTPError) as caught:
+        await stage.spawner(door).start()
+
+    assert caught.value.status_code == 503
+    assert int(caught.value.headers["Retry-After"]) > 0
+
+
+async def test_nobody_answers_at_all_and_the_start_still_ends(
+    road: stage.Road, door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spawner_module.asking, "budget", lambda timeout: 0.02)
+    spawner = stage.spawner(door)
+
+    with pytest.raises(HTTPError) as caught:
+        await spawner.start()
+
+    assert caught.value.status_code == 503
+    assert road.all(LeaseRelease)[0].lease == road.all(LeaseRequest)[0].lease
+
+
+@pytest.mark.parametrize(
+    ("trouble", "says"),
+    [
+        (Unavailable("no connection"), "connection to RabbitMQ is down"),
+        (Unroutable("no queue"), "start a lease worker"),
+    ],
+)
+async def test_without_a_broker_a_start_fails_with_a_reason(
+    road: stage.Road,
+    door: Door,
+    monkeypatch: pytest.MonkeyPatch,
+    trouble: Exception,
+    says: str,
+) -> None:
+    monkeypatch.setattr(door_module, "ASK_SECONDS", 0.05)
+    monkeypatch.setattr(door_module, "AGAIN_SECONDS", 0.01)
+    road.broken = trouble
+
+    with pytest.raises(HTTPError) as caught:
+        await stage.spawner(door).start()
+
+    assert caught.value.status_code == 503
+    assert says in caught.value.jupyterhub_message
+
+
+def test_without_a_broker_the_time_to_fail_is_below_five_seconds() -> None:
+    assert door_module.ASK_SECONDS < 5
+
+
+async def test_a_request_that_was_not_confirmed_is_sent_again_with_the_same_id(
+    road: stage.Road, door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door_module, "AGAIN_SECONDS", 0.0)
+    sent: list[str] = []
+
+    def fail_once(message: Message) -> Iterable[Message]:
+        if isinstance(message, LeaseRequest):
+            sent.append(message.lease)
+            if len(sent) == 1:
+                raise Unavailable("not confirmed in 2 s")
+            yield stage.serving(message.lease)
+
+    road.answer = fail_once
+
+    await stage.spawner(door).start()
+
+    assert len(sent) == 2
+    assert sent[0] == sent[1]
+
+
+async def test_a_cancelled_start_releases_its_lease(road: stage.Road, door: Door) -> None:
+    spawner = stage.spawner(door)
+    start = asyncio.create_task(spawner.start())
+    request = await road.first(LeaseRequest)
+
+    start.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await start
+
+    release = road.all(LeaseRelease)[0]
+    assert (release.lease, release.reason) == (request.lease, "cancelled")
+    assert await spawner.poll() == 0
+
+
+async def test_a_release_that_the_broker_does_not_take_is_sent_later(
+    road: stage.Road, door: Door
+) -> None:
+    spawner = stage.spawner(door)
+    start = asyncio.create_task(spawner.start())
+    request = await road.first(LeaseRequest)
+    road.broken = Unavailable("gone")
+    start.cancel()
+    await asyncio.gather(start, return_exceptions=True)
+    road.broken = None
+
+    await door.greet()
+
+    assert [release.lease for release in road.all(LeaseRelease)] == [request.lease]
+
+
+async def test_hostile_names_travel_intact(road: stage.Road, door: Door) -> None:
+    road.answer = serve
+    user = "../..;$(reboot) %00 \"';\n{username} ☃\u202e"
+    spawner = stage.spawner(door, user=user)
+    spawner.user.base_url = spawner.server.base_url = "/user/%2E%2E/"
+
+    await spawner.start()
+
+    assert road.all(LeaseRequest)[0].user == user
+
+
+@pytest.mark.parametrize("user", ["x" * 256, "nul\0byte"])
+async def test_a_name_that_cannot_travel_is_refused(
+    road: stage.Road, door: Door, user: str
+) -> None:
+    spawner = stage.spawner(door, user=user)
+    spawner.user.base_url = spawner.server.base_url = "/user/x/"
+    spawner.environment = {"JUPYTERHUB_USER": "x"}
+
+    with pytest.raises(HTTPError):
+        await spawner.start()
+
+    assert road.all(LeaseRequest) == []
+
+
+async def test_named_servers_ask_under_their_name(road: stage.Road, door: Door) -> None:
+    road.answer = serve
+
+    await stage.spawner(door, name="second").start()
+
+    request = road.all(LeaseRequest)[0]
+    assert (request.server, request.prefix) == ("second", "/user/ann/second/")
+
+
+async def test_two_hubs_of_one_greenroom_do_not_hear_each_other() -> None:
+    roads = stage.Road(), stage.Road()
+    doors = [
+        await stage.open_door(road, pools=[stage.pool()], hub=hub)
+        for road, hub in zip(roads, ("hub1", "hub2"), strict=True)
+    ]
+    starts = [asyncio.create_task(stage.spawner(door).start()) for door in doors]
+    first, second = [await road.first(LeaseRequest) for road in roads]
+    await roads[1].tell(stage.serving(first.lease, "http://10.9.9.9:1"))
+    await roads[0].tell(stage.serving(first.lease))
+    await roads[1].tell(stage.serving(second.lease, "http://10.1.2.4:2"))
+
+    urls = [await start for start in starts]
+
+    assert urls == [stage.URL, "http://10.1.2.4:2"]
+    assert (first.hub, second.hub) == ("hub1", "hub2")
+    assert first.hub_process != second.hub_process
+    for door in doors:
+        await door.close()
+
+
+async def test_stages_are_logged_in_one_line(
+    road: stage.Road, door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
+    def with_stages(message: Message) -> Iterable[Message]:
+        if isinstance(message, LeaseRequest):
+            yield LeaseServing(
+                lease=message.lease,
+                notebook=stage.NOTEBOOK,
+                node="n1",
+                url=stage.URL,
+                stages={"activation": 91.0},
+            )
+
+    road.answer = with_stages
+    caplog.set_level("INFO")
+    logging_spawner = stage.spawner(door)
+    logging_spawner.log = __import__("logging").getLogger("hub")
+
+    await logging_spawner.start()
+
+    lines = [r.getMessage() for r in caplog.records if "lease.serving" in r.getMessage()]
+    assert len(lines) == 1
+    assert "'activation': 91.0" in lines[0]
