@@ -68,7 +68,7 @@ def screen(*, url: str, told: Mapping[str, Any]) -> str:
     """The whole last screen, from what `up` recorded of its click."""
     parts = [
         "",
-        f" Greenroom is up. One click, and 1+1 = {told['result']} after {told['result_ms']:.0f} ms:",
+        f" Greenroom is up. One click, 1+1 = {told['result']} after {told['result_ms']:.0f} ms:",
         "",
         *bars(stages_of(told)),
     ]

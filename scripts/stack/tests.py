@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ from scripts.stack.screen import Screen, Trouble
 
 PREFIX = "GREENROOM_TEST_"
 NOTHING_COLLECTED = 5
+INTERRUPTED_SECONDS = 120
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +89,8 @@ def main(arguments: Sequence[str]) -> int:
     screen = Screen()
     groups = [group for group in GROUPS if chosen in (group.name, "all")]
     place = TEST.make()
+    # A cancelled CI job sends SIGTERM; services are then stopped as after Ctrl-C.
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         with _alone(place, screen):
             return _run_all(groups, more, place, screen)
@@ -94,6 +98,9 @@ def main(arguments: Sequence[str]) -> int:
         retry = " ".join(["scripts/test", *arguments])
         screen.failed(trouble, retry=retry)
         return 1
+    except KeyboardInterrupt:
+        screen.say("\ninterrupted; what was started for the tests is stopped")
+        return 130
 
 
 def _parse(arguments: Sequence[str]) -> tuple[str, list[str]]:
@@ -204,19 +211,28 @@ def _run(group: Group, more: Sequence[str], given: dict[str, str], place: Place)
     log = place.log / f"pytest-{group.name}.log"
     command: list[str | Path] = [
         group.environment.python, "-m", "pytest", *group.paths, "-m", group.marked,
-        "--durations", "15", "-ra", *_reruns(group), *more,
+        "--durations", "15", "-raR", *_reruns(group), *more,
     ]  # fmt: skip
-    code, closing = _tee(command, log, {**os.environ, **given})
+    code, closing = _tee(command, log, _clean() | given)
     # An empty choice (`scripts/test all -k name`) is no failure; no unit test at all is.
     if code == NOTHING_COLLECTED and (group.name != "unit" or more):
         code = 0
     return code, closing
 
 
+def _clean() -> dict[str, str]:
+    """The environment without settings of a real Greenroom: no test may reach that."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("GREENROOM_") or name.startswith(PREFIX)
+    }
+
+
 def _reruns(group: Group) -> list[str]:
     """Real engines, hubs and browsers on loaded, shared machines are late now and then.
 
-    Every rerun is printed (-ra): one that happens often is a defect to be mended. Unit and
+    Every rerun is printed (-raR): one that happens often is a defect to be mended. Unit and
     services tests get one only in CI, where a single late answer would discard the whole run.
     """
     if group.engine or group.hub:
@@ -226,7 +242,6 @@ def _reruns(group: Group) -> list[str]:
 
 def _tee(command: Sequence[str | Path], log: Path, environment: dict[str, str]) -> tuple[int, str]:
     """Run with output on the screen and in the log; the code and the last line."""
-    last = ""
     process = subprocess.Popen(
         [str(word) for word in command],
         stdout=subprocess.PIPE,
@@ -236,6 +251,18 @@ def _tee(command: Sequence[str | Path], log: Path, environment: dict[str, str]) 
         cwd=CHECKOUT,
         env=environment,
     )
+    try:
+        last = _copy(process, log)
+        return process.wait(), last
+    except BaseException:
+        # pytest takes its fixtures down: what they started must not outlive this run.
+        process.send_signal(signal.SIGINT)
+        process.wait(INTERRUPTED_SECONDS)
+        raise
+
+
+def _copy(process: subprocess.Popen[str], log: Path) -> str:
+    last = ""
     assert process.stdout is not None
     with log.open("w") as out:
         for line in process.stdout:
@@ -243,7 +270,11 @@ def _tee(command: Sequence[str | Path], log: Path, environment: dict[str, str]) 
             sys.stdout.flush()
             out.write(line)
             last = line.strip() or last
-    return process.wait(), last
+    return last
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 @contextmanager
