@@ -66,7 +66,12 @@ REISSUED = Counter("greenroom_commands_reissued", "Commands sent again by the sw
 # Pools and nodes, told by refill and liveness
 NOTEBOOKS = Gauge("greenroom_notebooks", "Notebooks in Postgres", ["pool", "phase"])
 WARM_TARGET = Gauge("greenroom_pool_warm_target", "Warm notebooks wanted", ["pool"])
+WAITING = Gauge("greenroom_pool_waiting", "People in a pool's line", ["pool"])
+CREATES = Counter("greenroom_refill_creates", "Notebooks ordered", ["pool"])
+RETIRES = Counter("greenroom_refill_retires", "Unheld notebooks sent away", ["pool", "reason"])
+REFILL_BUGS = Counter("greenroom_refill_bugs", "Looks at a pool that met a bug of ours")
 NODES = Gauge("greenroom_nodes", "Nodes", ["state"])
+BLIND = Gauge("greenroom_liveness_blind", "1 while over half the nodes fell silent at once")
 
 # One node, told by its agent
 HELD = Gauge("greenroom_node_notebooks", "Containers that the agent holds", ["state"])
@@ -122,6 +127,9 @@ def pool_exists(pool: str) -> None:
         LEASES.labels(pool=pool, phase=lease_phase.value)
     for notebook_phase in NotebookPhase:
         NOTEBOOKS.labels(pool=pool, phase=notebook_phase.value)
+    CREATES.labels(pool=pool)
+    for reason in ("surplus", "superseded", "stale", "draining", "stuck", "failed"):
+        RETIRES.labels(pool=pool, reason=reason)
 
 
 def lane(queue: str) -> str:

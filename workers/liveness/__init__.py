@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from controlplane.apply.outbox import Outbox
 from controlplane.messages import NodeHeartbeat, NodeHello, NodeInventory
-from controlplane.settings import Settings
 from workers.liveness.watch import Watch
 from workers.loop import Lane
-from workers.process import Tick, Work, run
+from workers.process import Tick, Work
 from workers.tools import Tools
 
 LOOK_EVERY_SECONDS = 1.0
@@ -32,15 +31,6 @@ def work(tools: Tools) -> Work:
 def lanes(tools: Tools) -> list[Lane]:
     """The lane alone, for the process that reads suspect messages."""
     return list(work(tools).lanes)
-
-
-async def main(settings: Settings) -> None:
-    """`python -m workers liveness`."""
-    tools = await Tools.open("liveness", settings)
-    try:
-        await run("liveness", settings, tools.broker, work(tools))
-    finally:
-        await tools.close()
 
 
 def _lane(watch: Watch) -> Lane:

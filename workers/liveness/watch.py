@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from typing import cast
 
 import structlog
-from prometheus_client import Gauge
 
+from controlplane import telemetry
 from controlplane.apply.outbox import Outbox
 from controlplane.clients.postgres import Postgres
 from controlplane.clients.rabbitmq import Broker
@@ -17,9 +17,6 @@ from controlplane.model import Node, NodeState
 
 # A watcher that missed looks (stopped, Postgres away) has also missed writing heartbeats.
 LOOKS_WITHOUT_GAP = timedelta(seconds=3)
-
-BLIND = Gauge("greenroom_liveness_blind", "1 while over half the nodes fell silent at once")
-NODES = Gauge("greenroom_nodes", "Nodes by state", ["state"])
 
 log = structlog.get_logger()
 
@@ -90,7 +87,7 @@ class Watch:
             log.warning("node.moved", node=move.node, state=move.state.value, reason=move.reason)
 
     def _raise_alarm(self, alarm: str) -> None:
-        BLIND.set(1 if alarm else 0)
+        telemetry.BLIND.set(1 if alarm else 0)
         if alarm and not self._alarm:
             log.error("liveness.blind", alarm=alarm)
         elif self._alarm and not alarm:
@@ -100,4 +97,4 @@ class Watch:
 
 def _show(nodes: list[Node]) -> None:
     for state in NodeState:
-        NODES.labels(state.value).set(sum(n.state is state for n in nodes))
+        telemetry.NODES.labels(state.value).set(sum(n.state is state for n in nodes))

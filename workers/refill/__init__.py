@@ -2,7 +2,7 @@
 
 reports   handlers: what agents and rows say
 planner   which pool is looked at when, and one look
-metrics   what it shows of itself
+numbers   what it shows of itself
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from controlplane.messages import (
     WarmupFailed,
     WarmupReady,
 )
-from controlplane.settings import Settings
 from workers.loop import Lane
-from workers.process import Task, Tick, Work, run
+from workers.process import Task, Tick, Work
 from workers.refill.planner import Planner
 from workers.refill.reports import Reports
 from workers.tools import Tools
@@ -47,15 +46,6 @@ def work(tools: Tools) -> Work:
 def lanes(tools: Tools) -> list[Lane]:
     """The lane alone, for the process that reads suspect messages: hints are left to ticks."""
     return list(work(tools).lanes)
-
-
-async def main(settings: Settings) -> None:
-    """`python -m workers refill`."""
-    tools = await Tools.open("refill", settings)
-    try:
-        await run("refill", settings, tools.broker, work(tools))
-    finally:
-        await tools.close()
 
 
 def _lane(reports: Reports) -> Lane:

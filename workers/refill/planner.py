@@ -14,11 +14,12 @@ from uuid import uuid4
 
 import structlog
 
+from controlplane import telemetry
 from controlplane.apply.notebooks import Done, NotebookEffects
 from controlplane.clients.postgres import Postgres
 from controlplane.decide.refill import Plan, plan
 from controlplane.errors import Conflict, Refused, Retry
-from workers.refill import metrics
+from workers.refill import numbers
 
 BETWEEN_LOOKS_SECONDS = 0.1
 AFTER_TROUBLE_SECONDS = 1.0
@@ -104,7 +105,7 @@ class Planner:
             self._held_since.setdefault(pool, snapshot.taken_at)
         else:
             self._held_since.pop(pool, None)
-        metrics.seen(snapshot)
+        numbers.seen(snapshot)
         done = await self._effects.apply(made, snapshot, new_id=lambda: str(uuid4()))
         self._tell(pool, made, done)
         return made.look_again_in
@@ -125,11 +126,11 @@ class Planner:
             return None
         except Exception:  # one pool's trouble must not keep the others empty
             log.exception("refill.bug", pool=pool)
-            metrics.BUGS.inc()
+            telemetry.REFILL_BUGS.inc()
             return AFTER_A_BUG_SECONDS
 
     def _tell(self, pool: str, made: Plan, done: Done) -> None:
-        metrics.done(pool, done)
+        numbers.done(pool, done)
         if done.created or done.retired:
             log.info(
                 "refill.planned",
