@@ -57,7 +57,7 @@ class Wish:
 
 def main(arguments: Sequence[str]) -> int:
     screen = Screen()
-    retry = shlex.join(["scripts/up", *arguments])
+    retry = shlex.join([*_sizes(), "scripts/up", *arguments])
     try:
         asked_for = wish(arguments)
         refuse_elsewhere()
@@ -110,6 +110,12 @@ def wish(arguments: Sequence[str]) -> Wish:
         warm=warm,
         maximum=_number("GREENROOM_MAX", max(8, 2 * warm), lowest=warm),
     )
+
+
+def _sizes() -> list[str]:
+    """The variables that were given for this run, as one would type them again."""
+    names = ("GREENROOM_HUB_PORT", "GREENROOM_WARM", "GREENROOM_MAX", "GREENROOM_ENGINE")
+    return [f"{name}={os.environ[name]}" for name in names if os.environ.get(name)]
 
 
 def _number(name: str, default: int, *, lowest: int) -> int:

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import base64
-import tomllib
 from pathlib import Path
 
 import pytest
 
-from scripts.stack import demo, venv
+from controlplane import poolsfile
+from scripts.stack import demo, image, venv
 from scripts.stack.demo import Demo
 from scripts.stack.places import Place
 from scripts.stack.services import Urls
@@ -28,9 +28,11 @@ def stack(tmp_path: Path) -> Demo:
 def test_the_pool_is_sized_and_its_homes_are_below_the_stack(stack: Demo, tmp_path: Path) -> None:
     path = demo.pools_file(stack, warm=5, maximum=9)
 
-    (pool,) = tomllib.loads(path.read_text())["pools"]
-    assert (pool["warm"], pool["maximum"]) == (5, 9)
-    assert pool["container"]["storage"]["root"] == str(tmp_path / "homes")
+    (pool,) = poolsfile.load(path)
+    assert (pool.warm, pool.maximum) == (5, 9)
+    assert pool.container.image == image.TAG
+    assert pool.container.storage is not None
+    assert pool.container.storage.root == str(tmp_path / "homes")
     assert (tmp_path / "homes").is_dir()
 
 
