@@ -11,18 +11,21 @@ from typing import Literal
 
 import pytest
 import structlog
-from prometheus_client import REGISTRY, Metric, generate_latest
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram, Metric, generate_latest
 from pydantic import SecretStr
 
 from controlplane import telemetry
 from controlplane.model.phases import EndReason
 
-METRICS = Path(__file__).parents[2] / "docs" / "metrics.md"
+ROOT = Path(__file__).parents[2]
+METRICS = ROOT / "docs" / "metrics.md"
 SEAL = "gAAAAABn" + "x" * 60
 
 
 def declared() -> list[Metric]:
-    return [metric for metric in REGISTRY.collect() if metric.name.startswith("greenroom_")]
+    kinds = (Counter, Gauge, Histogram)
+    metrics = [value for value in vars(telemetry).values() if isinstance(value, kinds)]
+    return [described for metric in metrics for described in metric.describe()]
 
 
 @pytest.fixture
@@ -40,6 +43,18 @@ def test_each_metric_has_a_row_in_the_table_and_each_row_a_metric() -> None:
     rows = dict(re.findall(r"^\| `(greenroom_\w+)` \| (\w+) \|", METRICS.read_text(), re.M))
 
     assert rows == {metric.name: metric.type for metric in declared()}
+
+
+def test_metrics_are_declared_in_one_place_only() -> None:
+    rooms = [file for room in ("controlplane", "workers") for file in (ROOT / room).rglob("*.py")]
+    elsewhere = [
+        str(file.relative_to(ROOT))
+        for file in rooms
+        if file.name != "telemetry.py"
+        and re.search(r"prometheus_client import.*(Counter|Gauge|Histogram)", file.read_text())
+    ]
+
+    assert elsewhere == []
 
 
 def test_label_values_known_in_advance_exist_before_anything_happened() -> None:
