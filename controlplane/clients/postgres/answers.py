@@ -49,7 +49,7 @@ class Change:
     """What applying a pool did; `unchanged` wrote nothing."""
 
     pool: str
-    what: Literal["created", "revised", "changed", "unchanged", "removed"]
+    what: Literal["created", "changed", "unchanged", "removed"]
     revision: int
 
 
@@ -80,7 +80,7 @@ def node(row: Row) -> Node:
 def pool(row: Row) -> Pool:
     """A row of `pools`; a removed one wants nothing and takes nobody."""
     built = _build(Pool, row)
-    if not row["removed"]:
+    if row["phase"] == "applied":
         return built
     empty = {"warm": 0, "warm_per_node": None, "maximum": 0, "paused": True}
     return Pool(**vars(built) | {"spec": built.spec.model_copy(update=empty)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +22,9 @@ class Leases:
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
 
-    async def request(self, ask: LeaseRequest, candidate: str | None = None) -> Granted:
+    async def request(
+        self, ask: LeaseRequest, candidate: str | None = None, *, traceparent: str = ""
+    ) -> Granted:
         """Insert the lease, or read what this id already became.
 
         Ends at once with refused (unknown or paused pool, groups), expired (no budget) or the
@@ -29,7 +32,8 @@ class Leases:
         takes `candidate` where that can be had, any other ready notebook, or a place in line.
         Raises `Refused` when the id belongs to somebody else.
         """
-        row = await self._driver.call("lease_request", ask.model_dump_json(), candidate)
+        body = ask.model_dump(mode="json") | {"traceparent": traceparent}
+        row = await self._driver.call("lease_request", json.dumps(body), candidate)
         return answers.granted(row)
 
     async def match(self, pool: str, limit: int = 50) -> list[Granted]:
@@ -84,7 +88,7 @@ class Leases:
         return _many(await self._driver.call("lease_unaccepted", seconds, limit))
 
     async def node_lost(self, node: str) -> list[Granted]:
-        """Every lease on this node ends as node_lost, its notebook becomes lost."""
+        """serving -> ended(node_lost), its notebook -> lost. Claimed ones: see `unaccepted`."""
         return _many(await self._driver.call("lease_node_lost", node))
 
     async def inventory(self, report: NodeInventory) -> list[Granted]:

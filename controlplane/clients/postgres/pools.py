@@ -18,10 +18,10 @@ from controlplane.model.rows import Pool
 
 
 class Pools:
-    """A pool gets a new revision when what shapes its containers changes, and only then.
+    """Whatever changes in a pool makes a new revision, and a number never comes again.
 
-    Applying a specification whose containers an earlier revision makes goes back to that
-    revision's number: a rollback is instant while its warm notebooks remain.
+    Revisions whose containers are the same have the same `spec_hash`: a rollback is a new
+    number that the warm notebooks of the old one fit.
     """
 
     def __init__(self, driver: Driver) -> None:

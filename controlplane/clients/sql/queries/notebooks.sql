@@ -1,0 +1,18 @@
+-- name: list_notebooks
+select to_jsonb(n)::text from notebooks n
+where phase <> 'gone' and ($1::text is null or pool = $1) and ($2::text is null or node = $2)
+order by created_at, notebook
+
+-- name: offerable
+select to_jsonb(n)::text from notebooks n join nodes d on d.node = n.node
+where n.phase = 'ready' and d.state = 'ready'
+order by n.phase_at, n.notebook
+
+-- name: count_notebooks
+select jsonb_build_object('pool', pool, 'phase', phase, 'count', count(*))::text
+from notebooks where phase <> 'gone' group by pool, phase order by pool, phase
+
+-- name: strangers
+select to_jsonb(held)::text from unnest($2::uuid[]) held
+where not exists (
+  select from notebooks n where n.notebook = held and n.node = $1 and n.phase <> 'gone')

@@ -1,0 +1,154 @@
+-- What the moves of leases are made of. Lock order: line, lease, notebook.
+
+-- A lease and what a move changed besides it, as the client reads it.
+create function granted(
+  wanted uuid, retired_ uuid[] default '{}', ended_ uuid[] default '{}'
+) returns jsonb language sql as $$
+  select jsonb_build_object(
+    'lease', to_jsonb(l),
+    'notebook', (select to_jsonb(n) from notebooks n where n.notebook = l.notebook),
+    'epoch', (select n.epoch from nodes n where n.node = l.node),
+    'retired', coalesce(
+      (select jsonb_agg(to_jsonb(n)) from notebooks n where n.notebook = any (retired_)), '[]'),
+    'ended', coalesce(
+      (select jsonb_agg(to_jsonb(e)) from leases e where e.lease = any (ended_)), '[]'),
+    'now', now()
+  )
+  from leases l where l.lease = wanted
+$$;
+
+-- A ready notebook, locked, or null. Only on ready nodes that reach the hub. The candidate if
+-- it can be had, else what the newest specification makes, newest revision first, from the
+-- node with the most of them. What somebody else is just taking is passed over.
+create function pick(pool_ text, hub_ text, candidate uuid) returns uuid
+language plpgsql as $$
+declare
+  found_ uuid;
+begin
+  if candidate is not null then
+    select n.notebook into found_
+    from notebooks n join nodes d on d.node = n.node left join sightings s on s.node = n.node
+    where n.notebook = candidate and n.pool = pool_ and n.phase = 'ready' and d.state = 'ready'
+      and not (hub_ = any (coalesce(s.unreachable_hubs, '{}')))
+    for update of n skip locked;
+    if found then
+      return found_;
+    end if;
+  end if;
+  select n.notebook into found_
+  from notebooks n
+  join nodes d on d.node = n.node
+  left join sightings s on s.node = n.node
+  join revisions r on r.pool = n.pool and r.revision = n.revision
+  join pools p on p.name = n.pool
+  join (
+    select node, count(*) as free from notebooks where pool = pool_ and phase = 'ready' group by node
+  ) shelf on shelf.node = n.node
+  where n.pool = pool_ and n.phase = 'ready' and d.state = 'ready'
+    and not (hub_ = any (coalesce(s.unreachable_hubs, '{}')))
+  order by r.spec_hash = p.spec_hash desc, n.revision desc, shelf.free desc, n.phase_at, n.notebook
+  limit 1
+  for update of n skip locked;
+  return found_;
+end
+$$;
+
+-- The caller holds the lease's lock and has picked the notebook, which is ready.
+create function hand_over(lease_ uuid, attempt_ integer, notebook_ uuid) returns void
+language sql as $$
+  update notebooks set phase = 'leased', lease = lease_, attempt = attempt_
+  where notebook = notebook_ and phase = 'ready'
+$$;
+
+-- waiting -> claimed if something is ready for it. Says whether it was.
+create function claim(lease_ uuid) returns boolean language plpgsql as $$
+declare
+  l leases;
+  picked uuid;
+begin
+  select * into l from leases where lease = lease_ and phase = 'waiting' for update;
+  if not found then
+    return false;
+  end if;
+  picked := pick(l.pool, l.hub, null);
+  if picked is null then
+    return false;
+  end if;
+  update leases set phase = 'claimed', notebook = picked, node = n.node,
+    cold = n.created_at > leases.created_at
+  from notebooks n where n.notebook = picked and leases.lease = lease_;
+  perform hand_over(lease_, l.attempt, picked);
+  return true;
+end
+$$;
+
+-- leased -> retiring; the ids that moved.
+create function retire_leased(
+  notebook_ uuid, reason_ text, detail_ text default '', exit_code_ integer default null,
+  out_of_memory_ boolean default null
+) returns uuid[] language sql as $$
+  with moved as (
+    update notebooks set phase = 'retiring', reason = reason_, detail = detail_,
+      exit_code = coalesce(exit_code_, exit_code),
+      out_of_memory = coalesce(out_of_memory_, out_of_memory)
+    where notebook = notebook_ and phase = 'leased'
+    returning notebook
+  )
+  select coalesce(array_agg(notebook), '{}') from moved
+$$;
+
+-- A report about a notebook that its lease does not use: retired, and ordered at once.
+create function retire_stale(lease_ uuid, notebook_ uuid) returns void language plpgsql as $$
+begin
+  update notebooks n set phase = 'retiring', reason = 'stale'
+  where n.notebook = notebook_ and n.lease = lease_ and n.phase = 'leased'
+    and not exists (
+      select from leases l
+      where l.lease = lease_ and l.notebook = notebook_ and l.phase in ('claimed', 'serving')
+    );
+  if found then
+    update orders set next_at = now() where notebook = notebook_;
+  end if;
+end
+$$;
+
+-- Ends an open lease, whose lock the caller holds, and retires its notebook: the ids retired.
+create function end_lease(l leases, reason_ text, detail_ text default '') returns uuid[]
+language plpgsql as $$
+begin
+  update leases set phase = 'ended', reason = reason_, detail = left(detail_, 2000)
+  where lease = l.lease;
+  delete from hub_misses where lease = l.lease;
+  return retire_leased(l.notebook, reason_);
+end
+$$;
+
+-- The attempt of a claimed lease is over. The caller holds the locks of line and lease.
+create function next_attempt(
+  l leases, reason_ text, detail_ text, terminal boolean, exit_code_ integer default null,
+  out_of_memory_ boolean default null
+) returns jsonb language plpgsql as $$
+declare
+  said text := left(reason_ || case when detail_ = '' then '' else ': ' || detail_ end, 2000);
+  retired uuid[] :=
+    retire_leased(l.notebook, reason_, left(detail_, 2000), exit_code_, out_of_memory_);
+begin
+  if terminal then
+    perform end_lease(l, 'refused', said);
+  elsif l.deadline <= now() then
+    perform end_lease(l, 'expired', said);
+  elsif l.attempt >= 3 then
+    perform end_lease(l, 'attempts', said);
+  else
+    update leases set phase = 'waiting', attempt = l.attempt + 1, notebook = null, node = null,
+      accepted_at = null
+    where lease = l.lease;
+    if not exists (
+      select from leases w where w.pool = l.pool and w.phase = 'waiting' and w.place < l.place
+    ) then
+      perform claim(l.lease);
+    end if;
+  end if;
+  return granted(l.lease, retired);
+end
+$$;

@@ -1,0 +1,3 @@
+"""Alembic versions."""
+
+from __future__ import annotations
