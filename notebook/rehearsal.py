@@ -20,7 +20,9 @@ import tempfile
 import threading
 import time
 
-from warm_start import HERE, PRIVATE, borrow_path_of, reads_identity, run_stock
+from activation import HERE, borrow_path_of, run_stock
+from preload import reads_identity
+from warm_start import PRIVATE
 
 BUDGET_SECONDS = 120.0
 EXIT_FAILED = 70
