@@ -30,10 +30,8 @@ class Inventories:
             return part
         parts = self._of_the_same(part)
         parts[part.part] = part
-        if len(parts) < part.parts:
-            return None
-        del self._parts[part.node]
-        return _together(list(parts.values()))
+        # Kept until the next inventory: the handler may have to repeat itself.
+        return _together(list(parts.values())) if len(parts) == part.parts else None
 
     def _of_the_same(self, part: NodeInventory) -> dict[int, NodeInventory]:
         known = self._parts.get(part.node, {})

@@ -1,0 +1,54 @@
+"""`greenroom quarantine` and `greenroom topology`: what is in RabbitMQ."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from controlplane.cli.doors import with_broker
+from controlplane.cli.out import Shape, say, show
+from controlplane.cli.words import Output
+from controlplane.clients.rabbitmq import Broker, Quarantined
+
+app = typer.Typer(help="Messages that nobody could handle.", no_args_is_help=True)
+topology = typer.Typer(help="Exchanges and queues in RabbitMQ.", no_args_is_help=True)
+
+COLUMNS = ["time", "queue", "type", "reason", "bytes", "id", "detail"]
+
+
+@app.callback()
+def _quarantine() -> None:
+    """Messages that nobody could handle."""
+
+
+@topology.callback()
+def _topology() -> None:
+    """Exchanges and queues in RabbitMQ."""
+
+
+@app.command("list")
+def list_quarantined(
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="at most")] = 100,
+    output: Output = Shape.TABLE,
+) -> None:
+    """The oldest messages in quarantine, with the reason; they stay there."""
+
+    async def call(broker: Broker) -> list[Quarantined]:
+        await broker.declare()
+        return await broker.quarantined(limit)
+
+    rows = [asdict(message) for message in with_broker(call)]
+    show(rows, COLUMNS, output, empty="nothing is in quarantine")
+
+
+@topology.command()
+def apply() -> None:
+    """Declare every shared exchange and queue; again, it changes nothing."""
+
+    async def call(broker: Broker) -> None:
+        await broker.declare()
+
+    with_broker(call)
+    say("exchanges and queues are there")
