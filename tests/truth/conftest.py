@@ -1,0 +1,69 @@
+"""A migrated database for each module, emptied before each test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+
+from controlplane.clients.postgres import Postgres
+from controlplane.clients.postgres.migrate import upgrade
+
+TABLES = (
+    "pools, revisions, lines, nodes, sightings, notebooks, leases, tombstones, hubs, hub_misses, "
+    "orders, events, outbox"
+)
+# A machine under load is slow, and no test here is about a timeout.
+TIMEOUT_SECONDS = 60.0
+
+
+class Owner:
+    """Plain SQL as the database's owner, past every trigger when it has to be."""
+
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self._connection = connection
+
+    def run(self, statement: str, *values: object) -> list[tuple[object, ...]]:
+        cursor = self._connection.execute(statement, values)  # type: ignore[arg-type]  # test SQL
+        return cursor.fetchall() if cursor.description else []
+
+    @contextmanager
+    def without_triggers(self) -> Iterator[None]:
+        self.run("set session_replication_role = replica")
+        try:
+            yield
+        finally:
+            self.run("set session_replication_role = origin")
+
+    def age(self, lease: str, seconds: float) -> None:
+        """Everything that happened to this lease, and its deadline, is so much longer ago."""
+        with self.without_triggers():
+            for column in ("created_at", "phase_at", "deadline"):
+                self.run(
+                    f"update leases set {column} = {column} - make_interval(secs => %s) "
+                    "where lease = %s",
+                    seconds,
+                    lease,
+                )
+
+
+@pytest.fixture(scope="module")
+def migrated_url(postgres_url: str) -> str:
+    upgrade(postgres_url)
+    return postgres_url
+
+
+@pytest.fixture
+def owner(migrated_url: str) -> Iterator[Owner]:
+    with psycopg.connect(migrated_url, autocommit=True, connect_timeout=60) as connection:
+        yield Owner(connection)
+
+
+@pytest.fixture
+async def postgres(migrated_url: str, owner: Owner) -> AsyncIterator[Postgres]:
+    owner.run(f"truncate {TABLES} cascade")
+    connected = await Postgres.connect(migrated_url, size=4, timeout_seconds=TIMEOUT_SECONDS)
+    yield connected
+    await connected.close()
