@@ -131,6 +131,11 @@ class Door:
         """Seconds of the clock that claims and memory are given."""
         return asyncio.get_running_loop().time()
 
+    @property
+    def met(self) -> bool:
+        """Whether there ever was a connection."""
+        return self._listening.is_set()
+
     # What spawners ask
 
     def hold(self, claim: Claim) -> None:

@@ -67,38 +67,23 @@ def may_use(pool: KnownPool, groups: Collection[str]) -> bool:
     return not pool.groups or not set(pool.groups).isdisjoint(groups)
 
 
-def the_pool(
-    asked: str, default: str, pools: Mapping[str, KnownPool] | None, groups: Collection[str]
-) -> str:
-    """Which pool this start is for; or a refusal that names those there are.
+def the_pool(name: str, pools: Mapping[str, KnownPool], groups: Collection[str]) -> str:
+    """Which pool this start is for: `name`, or the only one; or a refusal.
 
     A pool that we have not heard of may be new: then the lease worker decides.
     """
-    name = asked or (checked_pool(default) if default else "")
     if name:
-        known = (pools or {}).get(name)
+        known = pools.get(checked_pool(name))
         if known is not None and not may_use(known, groups):
             raise refusal(f"Pool {name} is not open to your groups.", reason="groups", status=403)
         return name
-    mine = usable(pools or {}, groups)
+    mine = usable(pools, groups)
     if len(mine) == 1:
         return mine[0].pool
-    raise _no_choice(pools, mine)
-
-
-def _no_choice(pools: Mapping[str, KnownPool] | None, mine: list[KnownPool]) -> Exception:
-    if mine:
-        names = ", ".join(pool.pool for pool in mine[:SHOWN_NAMES])
-        return refusal(f"Choose a pool with the option {KEY!r}: {names}.", reason="options")
-    if pools is None:
-        return refusal(
-            "Greenroom has not told this hub yet which pools there are. Try again in a moment; "
-            "if it stays like this, no lease worker is running.",
-            reason="unavailable",
-            status=503,
-            retry_after=5,
-        )
-    return refusal("There is no pool that you may use.", reason="groups", status=403)
+    if not mine:
+        raise refusal("There is no pool that you may use.", reason="groups", status=403)
+    names = ", ".join(pool.pool for pool in mine[:SHOWN_NAMES])
+    raise refusal(f"Choose a pool with the option {KEY!r}: {names}.", reason="options")
 
 
 def form(pools: list[KnownPool], selected: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tornado.web import HTTPError
 
-from controlplane.errors import GreenroomError, Unroutable
+from controlplane.errors import GreenroomError, Unavailable, Unroutable
 from controlplane.messages import LeaseEnded
 from controlplane.model import EndReason
 from controlplane.spawner.claim import Claim
@@ -49,6 +49,19 @@ def not_asked(error: GreenroomError) -> HTTPError:
     )
     return refusal(
         f"Greenroom cannot be asked for a notebook right now: {why}. ({error})",
+        reason="unavailable",
+        status=503,
+        retry_after=RETRY_SECONDS,
+    )
+
+
+def no_snapshot(met: bool) -> HTTPError:
+    """The error for a start that needs to know the pools before anybody told us of them."""
+    if not met:
+        return not_asked(Unavailable("not connected since the hub started"))
+    return refusal(
+        "Greenroom has not told this hub yet which pools there are. Try again in a moment; if "
+        "it stays like this, no lease worker is running.",
         reason="unavailable",
         status=503,
         retry_after=RETRY_SECONDS,

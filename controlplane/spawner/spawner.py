@@ -28,6 +28,8 @@ FIRST_QUESTION_SECONDS = 1.5
 QUESTION_SECONDS = 15.0
 # The lease worker ends a lease at its deadline; this is for the case that nobody does.
 PATIENCE_SECONDS = 3.0
+# How long a start right after the hub's own waits to be told of the pools.
+FIRST_SNAPSHOT_SECONDS = 3.0
 # How long a poll after the hub's start waits for the first snapshot.
 ADOPTION_SECONDS = 5.0
 ADOPTED_QUESTION_SECONDS = 2.0
@@ -184,7 +186,7 @@ class GreenroomSpawner(Configuration, Spawner):
             door, keys = self.door, self.seal_keys
             if door.trouble:
                 raise BadSettings(door.trouble)
-            pool = self._pool()
+            pool = await self._pool()
             self._check_traits(pool)
             environment = asking.check_environment(self.get_env())
             asking.check_hub_url(environment)
@@ -209,10 +211,14 @@ class GreenroomSpawner(Configuration, Spawner):
                 f"Greenroom is not set up in this hub: {error}", reason="settings", status=503
             ) from None
 
-    def _pool(self) -> str:
+    async def _pool(self) -> str:
         others = self.apply_user_options is not options.accept
-        asked = options.chosen(self.user_options, others=others)
-        return options.the_pool(asked, self.pool, self.door.memory.pools, self.group_names())
+        asked = options.chosen(self.user_options, others=others) or self.pool
+        limits = self.mem_limit is not None or self.cpu_limit is not None
+        if (not asked or limits) and not await self.door.snapshot(FIRST_SNAPSHOT_SECONDS):
+            # Only with the pools can one be chosen, or its limits be compared.
+            raise outcome.no_snapshot(self.door.met)
+        return options.the_pool(asked, self.door.memory.pools or {}, self.group_names())
 
     def _check_traits(self, pool: str) -> None:
         values = {name: getattr(self, name) for name in traits.OWNED}

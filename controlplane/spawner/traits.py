@@ -187,7 +187,7 @@ def _limit(
     if value is None:
         return None
     if given is None:
-        return "the pools are not known yet, so it cannot be compared: try again in a moment"
+        return "this hub does not know the pool yet, so it cannot be compared: try again in a moment"
     if float(value) == float(given):
         return None
     return f"{_fixed(pool)} (it gives {given:g} {unit})"
