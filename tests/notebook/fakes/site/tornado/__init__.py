@@ -1,0 +1,3 @@
+"""A fake."""
+
+from __future__ import annotations
