@@ -1,10 +1,10 @@
 -- Rows whose command is unanswered: what to order again.
 create function orders_due(limit_ integer) returns jsonb language plpgsql as $$
 declare
-  o record;
+  late record;
   found_ jsonb := '[]';
 begin
-  for o in
+  for late in
     with due as (
       select o.notebook from orders o join nodes n on n.node = o.node
       where o.next_at <= now() and n.state not in ('suspect', 'lost')
@@ -15,7 +15,7 @@ begin
     from due where orders.notebook = due.notebook
     returning orders.notebook, orders.kind
   loop
-    found_ := found_ || coalesce(implied(o.notebook, o.kind), '[]');
+    found_ := found_ || coalesce(implied(late.notebook, late.kind), '[]');
   end loop;
   return found_;
 end
