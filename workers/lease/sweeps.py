@@ -17,6 +17,8 @@ from controlplane.model.phases import LeasePhase, NodeState, NotebookPhase
 from workers.lease.line import LinesOfPools
 from workers.tools import Tools
 
+# An agent that lives has written an order down long before this.
+ACCEPT_SECONDS = 3.0
 AWAY = frozenset({NodeState.SUSPECT.value, NodeState.LOST.value})
 
 log = structlog.get_logger()
@@ -62,7 +64,7 @@ class Sweeps:
 
     async def _move_on(self) -> None:
         """Attempts whose order nobody accepted in time, or whose node went."""
-        moved = await self._leases.unaccepted()
+        moved = await self._leases.unaccepted(ACCEPT_SECONDS)
         await self._apply(moved)
         for pool in {g.lease.pool for g in moved if g.lease.phase is LeasePhase.WAITING}:
             await self._line.match(pool)
