@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import psycopg
 import pytest
@@ -24,6 +24,7 @@ from workers import lease
 from workers.lease import sweeps
 from workers.loop import Reader
 from workers.process import Tick
+from workers.suspect import suspect_lane
 from workers.tools import Tools
 
 
@@ -40,10 +41,13 @@ class Copy:
 
     async def start(self) -> None:
         for reader in self._readers:
-            consumer = await reader.start()
-            async with asyncio.timeout(DEADLINE_SECONDS):
-                await consumer.consuming.wait()
+            await _reads(reader)
         self._ticks = [asyncio.create_task(_repeat(tick)) for tick in self.work.ticks]
+
+    async def takes_suspects(self) -> None:
+        """Read what a dead copy had in hand as well."""
+        reader = Reader(self.tools.broker, suspect_lane(list(self.work.lanes)))
+        await _reads(reader)
 
     async def kill(self) -> None:
         """As abrupt as it gets within one process: nothing in hand is finished or acked."""
@@ -105,6 +109,12 @@ class House:
         return [await truth.warm(self.postgres, node, pool=pool) for _ in range(count)]
 
 
+async def _reads(reader: Reader) -> None:
+    consumer = await reader.start()
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await consumer.consuming.wait()
+
+
 async def _repeat(tick: Tick) -> None:
     while True:
         try:
@@ -127,9 +137,9 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def owner(migrated_url: str) -> Owner:
-    connection = psycopg.connect(migrated_url, autocommit=True, connect_timeout=60)
-    return Owner(connection)
+def owner(migrated_url: str) -> Iterator[Owner]:
+    with psycopg.connect(migrated_url, autocommit=True, connect_timeout=60) as connection:
+        yield Owner(connection)
 
 
 @pytest.fixture
@@ -141,7 +151,9 @@ async def house(
     owner: Owner,
     patience: None,
 ) -> AsyncIterator[House]:
-    owner.run(f"truncate {TABLES} cascade")
+    with owner.without_triggers():
+        for table in TABLES:
+            owner.run(f"delete from {table}")
     settings = Settings(
         installation=installation,
         amqp_url=SecretStr(amqp_url),
