@@ -22,6 +22,8 @@ from controlplane.spawner.refusal import refusal
 SEALED_AT_MOST = 48 * 1024
 # The seal outlives the budget, so that a slow last step is not refused for its age.
 SEAL_GRACE_SECONDS = 60
+# What a message may say.
+BUDGET_AT_MOST = 24 * 3600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +43,7 @@ class Start:
 
 def budget(start_timeout: float) -> float:
     """Seconds that a start may take: 10 below the hub's own timeout, or half of a short one."""
-    return max(start_timeout - 10, start_timeout / 2)
+    return min(max(start_timeout - 10, start_timeout / 2), BUDGET_AT_MOST)
 
 
 def check_prefix(prefix: str, expected: str) -> None:

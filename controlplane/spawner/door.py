@@ -190,7 +190,7 @@ class Door:
     # What the broker brings
 
     async def greet(self) -> None:
-        """The connection is there, again: say who we are, and what we know."""
+        """The connection is there, again: say who we are, and what we know. May raise `Retry`."""
         self._listening.set()
         await self._hello()
         await self.tell_inventory()
@@ -252,7 +252,7 @@ class Door:
     async def _hello(self) -> None:
         self.memory.said_hello(self.now())
         hello = HubHello(hub=self.hub, hub_process=self.hub_process, api_url=self._address.api_url)
-        await self._hint(hello, expires_ms=int(HELLO_UNANSWERED_SECONDS * 2000))
+        await self._send(hello, expires_ms=int(HELLO_UNANSWERED_SECONDS * 2000))
 
     async def _listen(self, road: Road) -> None:
         await road.consume(f"hub.{self.hub_process}", self.hear, prefetch=PREFETCH)

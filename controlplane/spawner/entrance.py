@@ -47,6 +47,11 @@ def api_url(spawner: Any) -> str:
     url: str = spawner.hub.api_url
     if spawner.hub_connect_url is not None:
         url = url_path_join(spawner.hub_connect_url, urlsplit(url).path)
+    if not url.startswith(("http://", "https://")):
+        raise BadSettings(
+            f"the hub's API is at {url}, and notebooks on other machines need an http URL: put "
+            "c.JupyterHub.hub_connect_url into jupyterhub_config.py"
+        )
     return url
 
 

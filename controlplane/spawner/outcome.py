@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tornado.web import HTTPError
 
-from controlplane.errors import GreenroomError, Unavailable, Unroutable
+from controlplane.errors import BadMessage, GreenroomError, Unavailable, Unroutable
 from controlplane.messages import LeaseEnded
 from controlplane.model import EndReason
 from controlplane.spawner.claim import Claim
@@ -42,6 +42,8 @@ def ended(claim: Claim, answer: LeaseEnded) -> HTTPError:
 
 def not_asked(error: GreenroomError) -> HTTPError:
     """The error for a request that never reached the broker."""
+    if isinstance(error, BadMessage):
+        return refusal(f"The request cannot be sent: {error}.", reason="environment")
     why = (
         "nobody reads this hub's requests: start a lease worker"
         if isinstance(error, Unroutable)

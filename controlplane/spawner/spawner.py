@@ -41,6 +41,7 @@ class GreenroomSpawner(Configuration, Spawner):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._claim: Claim | None = None
+        self._restored = False
         self._asked = asyncio.Event()
         self._notices: set[asyncio.Task[Any]] = set()
         if self.user is not None:
@@ -89,6 +90,7 @@ class GreenroomSpawner(Configuration, Spawner):
         await self._wait_served(claim, self.http_timeout, repeat(ADOPTED_QUESTION_SECONDS))
         if claim.url is None or _same_place(claim.url, self.server.url):
             return str(self.server.url)
+        self.orm_spawner.state = self.get_state()
         return str(url_path_join(claim.url, self.server.base_url))
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -104,6 +106,7 @@ class GreenroomSpawner(Configuration, Spawner):
         claim = self._new_claim(lease, pool="")
         claim.phase, claim.url = "serving", url
         self._hold(claim)
+        self._restored = True
 
     def get_state(self) -> dict[str, Any]:
         """Lease and URL; no secrets."""
@@ -176,6 +179,7 @@ class GreenroomSpawner(Configuration, Spawner):
             self._forget()
         if claim.ended is not None:
             return
+        claim.end(LeaseEnded(lease=claim.lease, reason="cancelled"))
         release = asyncio.ensure_future(self.door.release(claim.lease, "cancelled"))
         self._keep(release)
         # Bounded by the release itself; wait() leaves it alone when we are cancelled again.
@@ -233,6 +237,10 @@ class GreenroomSpawner(Configuration, Spawner):
         return (self.door.memory.pools or {}).get(pool)
 
     async def _status(self) -> int | None:
+        if self._restored:
+            # Once, after the hub's start: the hub would wait half a minute for a dead server.
+            self._restored = False
+            await self.door.snapshot(ADOPTION_SECONDS)
         if self._claim is not None:
             return self._claim.status()
         if self._who not in self.door.unsure:
@@ -251,7 +259,6 @@ class GreenroomSpawner(Configuration, Spawner):
             claim = self._new_claim(known.lease, pool="")
             claim.hear_snapshot(known, self.door.now())
             self._hold(claim)
-            self.orm_spawner.state = self.get_state()
         return None
 
     @property

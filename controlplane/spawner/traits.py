@@ -162,6 +162,8 @@ def conflicts(values: Mapping[str, Any], pool: KnownPool | None) -> Iterator[str
     """
     for name in sorted(values):
         value = values[name]
+        if name == "image" and pool is not None and value == pool.image:
+            continue
         if name in FOREIGN:
             yield f"{name} is set to {value!r}: {_fixed(pool)}"
         elif (why := _owned(name, value, pool)) is not None:
@@ -187,7 +189,9 @@ def _limit(
     if value is None:
         return None
     if given is None:
-        return "this hub does not know the pool yet, so it cannot be compared: try again in a moment"
+        return (
+            "this hub does not know the pool yet and cannot compare: try again in a moment"
+        )
     if float(value) == float(given):
         return None
     return f"{_fixed(pool)} (it gives {given:g} {unit})"
