@@ -12,7 +12,7 @@ from controlplane.clients.postgres import Postgres
 from controlplane.clients.postgres.migrate import upgrade
 
 # Deleting few rows is much quicker than truncating a dozen partitions.
-TABLES = [
+TABLES = (
     "pools",
     "revisions",
     "lines",
@@ -26,7 +26,7 @@ TABLES = [
     "orders",
     "events",
     "outbox",
-]
+)
 # A machine under load is slow, and no test here is about a timeout.
 TIMEOUT_SECONDS = 60.0
 
@@ -40,6 +40,12 @@ class Owner:
     def run(self, statement: str, *values: object) -> list[tuple[object, ...]]:
         cursor = self._connection.execute(statement, values)  # type: ignore[arg-type]  # test SQL
         return cursor.fetchall() if cursor.description else []
+
+    def empty(self) -> None:
+        """No row is left, and nobody is asked."""
+        with self.without_triggers():
+            for table in TABLES:
+                self.run(f"delete from {table}")
 
     @contextmanager
     def without_triggers(self) -> Iterator[None]:
@@ -75,9 +81,7 @@ def owner(migrated_url: str) -> Iterator[Owner]:
 
 @pytest.fixture
 async def postgres(migrated_url: str, owner: Owner) -> AsyncIterator[Postgres]:
-    with owner.without_triggers():
-        for table in TABLES:
-            owner.run(f"delete from {table}")
+    owner.empty()
     connected = await Postgres.connect(migrated_url, size=4, timeout_seconds=TIMEOUT_SECONDS)
     yield connected
     await connected.close()

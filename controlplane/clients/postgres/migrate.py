@@ -19,7 +19,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from controlplane.errors import Terminal, Unavailable
@@ -80,7 +80,7 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        kind = Unavailable if error.connection_invalidated or error.orig is None else Terminal
+        kind = Unavailable if isinstance(error, OperationalError) else Terminal
         raise kind(f"the migration stopped: {error.orig}") from error
     except CommandError as error:
         raise Terminal(
