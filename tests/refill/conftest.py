@@ -64,9 +64,14 @@ class Stage:
 
     async def agent(self, node: str = "a", *, places: int = 100) -> ScriptedAgent:
         """An agent on a node that is ready."""
+        agent = await self.unknown_agent(node)
+        await self.postgres.nodes.hello(agent.hello(places=places))
+        return agent
+
+    async def unknown_agent(self, node: str) -> ScriptedAgent:
+        """An agent that nobody has heard of yet."""
         agent = ScriptedAgent(await self._broker(node), node)
         await agent.open()
-        await self.postgres.nodes.hello(agent.hello(places=places))
         return agent
 
     async def refill(self) -> None:
