@@ -36,6 +36,7 @@ class Link:
         self._on_change = on_change
         self._connection: AbstractConnection | None = None
         self._gone = asyncio.Event()
+        self._gone.set()
         self.up = asyncio.Event()
         self.generation = 0  # grows with each connection, so a channel of an old one is known
         self.trouble = "not connected yet"
@@ -61,17 +62,20 @@ class Link:
         connection = self._connection
         if connection is None or not self.up.is_set():
             raise Unavailable(f"the broker is not connected: {self.trouble}")
-        async with translated("open a channel", CALL_SECONDS):
-            channel = connection.channel(publisher_confirms=confirms, on_return_raises=confirms)
-            await channel.initialize(timeout=CALL_SECONDS)
-            return channel
-        raise AssertionError("unreachable")
+        channel = connection.channel(publisher_confirms=confirms, on_return_raises=confirms)
+        try:
+            async with translated("open a channel", CALL_SECONDS):
+                await channel.initialize(timeout=CALL_SECONDS)
+        except Unavailable as error:
+            # The driver tells of a lost connection some turns of the event loop later.
+            self._lose(connection, str(error))
+            raise
+        return channel
 
     def drop(self, why: str) -> None:
         """Give this connection up: it is there and does not work. A new one follows."""
         log.warning("broker.dropped", link=self._name, why=why)
-        self.trouble = why
-        self._gone.set()
+        self._lose(self._connection, why)
 
     async def _connect(self) -> None:
         self._gone.clear()
@@ -85,14 +89,20 @@ class Link:
         self._on_change()
 
     def _on_closed(self, sender: object, error: BaseException | None = None) -> None:
-        if sender is self._connection:
-            self.trouble = f"{type(error).__name__}: {error}"[:300] if error else "closed"
-            self._gone.set()
+        why = f"{type(error).__name__}: {error}"[:300] if error else "closed"
+        self._lose(sender, why)
+
+    def _lose(self, connection: object, why: str) -> None:
+        if connection is not self._connection or self._gone.is_set():
+            return
+        self.trouble = why
+        self.up.clear()
+        self._gone.set()
+        self._on_change()
 
     async def _forget(self) -> None:
+        self._lose(self._connection, "closed by us")
         connection, self._connection = self._connection, None
-        self.up.clear()
-        self._on_change()
         if connection is None:
             return
         log.info("broker.disconnected", link=self._name, why=self.trouble)

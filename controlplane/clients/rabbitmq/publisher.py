@@ -66,6 +66,8 @@ class Publisher:
         except GreenroomError as error:
             telemetry.publish_failed(parcel.exchange, error)
             self._count_late(seconds, perf_counter() - started)
+            # A caller that tries again at once must not keep the event loop from reconnecting.
+            await asyncio.sleep(0)
             raise
         self._late = 0
         telemetry.published(parcel.exchange)
