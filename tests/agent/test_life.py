@@ -1,0 +1,95 @@
+"""A notebook's whole life on a real engine."""
+
+from __future__ import annotations
+
+import os
+from uuid import uuid4
+
+import pytest
+
+from controlplane.messages import (
+    NotebookGone,
+    RunAccepted,
+    RunActivated,
+    RunExited,
+    RunRefused,
+    WarmupCreated,
+    WarmupReady,
+)
+from tests.agent.theatre import Theatre, get
+from workers.agent import syscalls
+
+pytestmark = pytest.mark.engine
+
+
+async def test_a_notebook_warms_serves_one_person_and_leaves_nothing(theatre: Theatre) -> None:
+    home = theatre.home_of("alice")
+    (home / "letter.txt").write_text("dear diary")
+    order = theatre.create_order()
+
+    await theatre.take(order)
+    created = await theatre.reported.wait(WarmupCreated)
+    ready = await theatre.reported.wait(WarmupReady)
+    await theatre.take(theatre.activate_order(order.notebook))
+    activated = await theatre.reported.wait(RunActivated)
+    status, body = await get(f"{activated.url}/user/alice/api")
+    mounted = (theatre.agent.node.slots.home(order.notebook) / "letter.txt").read_text()
+    await theatre.take(theatre.retire_order(order.notebook))
+    await theatre.reported.wait(NotebookGone)
+
+    assert created.container == ready.container
+    assert theatre.reported.of(RunAccepted)
+    assert status == 200
+    assert '"version"' in body
+    assert mounted == "dear diary"
+    assert {"accept", "turn", "mount", "handover", "serve", "probe"} <= set(activated.stages)
+    assert await theatre.engine.inspect(created.container) is None
+    assert syscalls.mounted_below(theatre.agent.node.slots.home(order.notebook).parent) == []
+    assert theatre.agent.node.slots.names() == []
+    assert os.listdir(theatre.folder / "state" / "journal") == []
+    assert (home / "letter.txt").read_text() == "dear diary"
+
+
+async def test_a_second_lease_never_gets_the_same_notebook(theatre: Theatre) -> None:
+    theatre.home_of("alice")
+    theatre.home_of("bob")
+    order = theatre.create_order()
+    await theatre.take(order)
+    await theatre.reported.wait(WarmupReady)
+    first = theatre.activate_order(order.notebook)
+    second = theatre.activate_order(order.notebook, "bob")
+
+    await theatre.take(first)
+    await theatre.take(second)
+    refused = await theatre.reported.wait(RunRefused)
+    await theatre.reported.wait(RunActivated)
+    await theatre.take(first)
+    again = await theatre.reported.wait(RunActivated, times=2)
+
+    assert (refused.lease, refused.reason) == (second.lease, "taken")
+    assert again.lease == first.lease
+    assert len(theatre.reported.of(RunRefused)) == 1
+
+
+async def test_a_killed_notebook_is_reported_with_its_exit_code(theatre: Theatre) -> None:
+    theatre.home_of("alice")
+    order = theatre.create_order()
+    await theatre.take(order)
+    await theatre.reported.wait(WarmupReady)
+    await theatre.take(theatre.activate_order(order.notebook))
+    await theatre.reported.wait(RunActivated)
+
+    await theatre.engine.stop(theatre.container_name(order.notebook), seconds=0)
+    exited = await theatre.reported.wait(RunExited)
+
+    assert exited.exit_code == 137
+    assert (theatre.folder / "state" / "dead" / f"{order.notebook}.log").stat().st_size > 0
+
+
+async def test_retiring_what_is_not_here_says_gone(theatre: Theatre) -> None:
+    stranger = str(uuid4())
+
+    await theatre.take(theatre.retire_order(stranger))
+    gone = await theatre.reported.wait(NotebookGone)
+
+    assert gone.notebook == stranger

@@ -1,0 +1,217 @@
+"""Whose home is where: the path below a pool's root, and its way into a slot.
+
+The path is made as DockerSpawner 14 makes it, byte for byte, so that an existing
+deployment's homes are found. It is resolved beneath the root without following a symlink.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import string
+from dataclasses import dataclass
+from pathlib import Path
+
+from controlplane.errors import Retry, Terminal
+from controlplane.model.pool import Storage
+from workers.agent import syscalls
+
+_SAFE = frozenset(string.ascii_lowercase + string.digits)
+_LEGACY_SAFE = frozenset(string.ascii_letters + string.digits + "-")
+_RAW = ("raw_username", "raw_servername")
+_ESCAPED = ("username", "safe_username", "servername")
+LONGEST_COMPONENT_BYTES = 255
+
+
+class HomeRefused(Terminal):
+    """No notebook can get this home. `reason` is for reports."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+class HomeUnreachable(Retry):
+    """The storage did not answer on this node; on another it may."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Person:
+    """Who a home is for, and as whom their notebook writes into it."""
+
+    user: str
+    server: str
+    uid: int
+    gid: int
+
+
+def escape(text: str) -> str:
+    """DockerSpawner's `_escape`: `-` and the byte in hex, all in lower case."""
+    return _escaped(text, _SAFE, "-").lower()
+
+
+def escape_legacy(text: str) -> str:
+    """DockerSpawner's `_legacy_escape`, for `escape: legacy`."""
+    return _escaped(text, _LEGACY_SAFE, "_")
+
+
+def path_below(storage: Storage, *, user: str, server: str) -> str:
+    """The home's path below the root; `HomeRefused` where the name fits no single place."""
+    make = escape_legacy if storage.escape == "legacy" else escape
+    values = {
+        "username": make(user),
+        "safe_username": make(user),
+        "servername": make(server.lower()),
+        "raw_username": user,
+        "raw_servername": server,
+    }
+    parts = []
+    for piece, name, spec, conversion in string.Formatter().parse(storage.template):
+        parts.append(piece)
+        if name is None:
+            continue
+        if name not in values or spec or conversion:
+            raise HomeRefused("home_template", _about_template(storage, name))
+        if name in _RAW and not _one_component(values[name]):
+            raise HomeRefused(
+                "home_name",
+                f"{{{name}}} of the pool's template is {values[name]!r}, which is no single "
+                "path component: use {username}, which escapes it",
+            )
+        parts.append(values[name])
+    return _checked("".join(parts), storage)
+
+
+class Homes:
+    """Opens homes. Calls block on the storage: run them in a bounded thread."""
+
+    def __init__(self, owners: Path) -> None:
+        self._owners = owners
+
+    def open(self, storage: Storage, person: Person) -> int:
+        """A handle of the person's home; the caller closes it. `HomeRefused`, `HomeUnreachable`."""
+        path = path_below(storage, user=person.user, server=person.server)
+        whole = os.path.join(storage.root, path)
+        root = _open_root(storage)
+        try:
+            if storage.create_missing:
+                _make(root, path, person)
+            home = syscalls.open_beneath(root, path)
+        except FileNotFoundError:
+            raise HomeRefused(
+                "home_missing",
+                f"the home {whole} does not exist on this node: mount or create it, correct "
+                "storage.root or storage.template, or set storage.create_missing",
+            ) from None
+        except OSError as error:
+            raise _why(error, whole) from None
+        finally:
+            os.close(root)
+        try:
+            self._claim(whole, person.user)
+        except BaseException:
+            os.close(home)
+            raise
+        return home
+
+    def _claim(self, path: str, user: str) -> None:
+        """The first user of a path stays its only one, on this node, for good."""
+        file = self._owners / hashlib.sha256(path.encode()).hexdigest()
+        if not file.exists():
+            self._write_owner(file, path, user)
+        owner = json.loads(file.read_text(encoding="utf-8"))["user"]
+        if owner != user:
+            raise HomeRefused(
+                "home_taken",
+                f"the home {path} is already another user's: make storage.template tell them "
+                f"apart (if that user was renamed, remove {file} on this node)",
+            )
+
+    def _write_owner(self, file: Path, path: str, user: str) -> None:
+        self._owners.mkdir(mode=0o700, parents=True, exist_ok=True)
+        new = file.with_suffix(f".{os.getpid()}.{hashlib.sha256(user.encode()).hexdigest()[:16]}")
+        with open(new, "w", encoding="utf-8") as out:
+            json.dump({"path": path, "user": user}, out)
+            out.flush()
+            os.fsync(out.fileno())
+        try:
+            # Links never replace: of two at once the first stays.
+            os.link(new, file)
+        except FileExistsError:
+            pass
+        finally:
+            new.unlink()
+
+
+def _open_root(storage: Storage) -> int:
+    try:
+        return os.open(storage.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise HomeUnreachable(
+            f"storage.root {storage.root} cannot be opened on this node: {error.strerror}"
+        ) from None
+
+
+def _make(root: int, path: str, person: Person) -> None:
+    """Make what is missing of the path. Only the home itself becomes the person's."""
+    at = os.dup(root)
+    try:
+        parts = path.split("/")
+        for part in parts:
+            try:
+                os.mkdir(part, 0o755, dir_fd=at)
+                made = True
+            except FileExistsError:
+                made = False
+            below = syscalls.open_beneath(at, part)
+            os.close(at)
+            at = below
+        if made:
+            whole = f"/proc/self/fd/{at}"
+            os.chown(whole, person.uid, person.gid)
+            os.chmod(whole, 0o700)
+    finally:
+        os.close(at)
+
+
+def _why(error: OSError, path: str) -> Exception:
+    if error.errno in (errno.ELOOP, errno.EXDEV, errno.ENOTDIR):
+        return HomeRefused(
+            "home_unsafe",
+            f"the home {path} is or contains a symbolic link, or is no directory: it must be a "
+            "real directory below storage.root",
+        )
+    return HomeUnreachable(f"the home {path} cannot be opened on this node: {error.strerror}")
+
+
+def _escaped(text: str, safe: frozenset[str], mark: str) -> str:
+    return "".join(
+        char if char in safe else "".join(f"{mark}{byte:X}" for byte in char.encode())
+        for char in text
+    )
+
+
+def _one_component(name: str) -> bool:
+    return name not in ("", ".", "..") and "/" not in name and "\0" not in name
+
+
+def _checked(path: str, storage: Storage) -> str:
+    parts = path.split("/")
+    if not all(_one_component(part) for part in parts):
+        raise HomeRefused(
+            "home_template",
+            f"storage.template {storage.template!r} gives {path!r}: an empty component, `.` and "
+            "`..` are not allowed in it",
+        )
+    if any(len(part.encode()) > LONGEST_COMPONENT_BYTES for part in parts):
+        raise HomeRefused(
+            "home_name", f"storage.template gives a name longer than 255 bytes: {path[:80]!r}..."
+        )
+    return path
+
+
+def _about_template(storage: Storage, name: str) -> str:
+    known = ", ".join(f"{{{known}}}" for known in (*_ESCAPED, *_RAW))
+    return f"storage.template {storage.template!r} has {{{name}}}: only {known} are known"

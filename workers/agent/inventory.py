@@ -1,0 +1,69 @@
+"""Everything that the node holds, as reports carry it. Pure but for the ids of a list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from controlplane.clients.docker.engine import Listed
+from controlplane.messages import Held, NodeInventory
+from workers.agent.journal import Entry, Phase
+
+PART = 150
+
+_STATES: dict[Phase, str] = {
+    "creating": "creating",
+    "warming": "warming",
+    "ready": "ready",
+    "accepted": "activating",
+    "serving": "serving",
+    "exited": "exited",
+    "failed": "exited",
+    "removing": "removing",
+}
+_WITH_URL = ("ready", "accepted", "serving")
+
+
+def held(entry: Entry, url: Callable[[int], str]) -> Held:
+    """One notebook that the journal knows."""
+    run = entry.run
+    return Held.model_validate(
+        {
+            "notebook": entry.notebook,
+            "pool": entry.pool,
+            "state": _STATES[entry.phase],
+            "lease": run.lease if run else None,
+            "attempt": run.attempt if run else 0,
+            "url": url(entry.port) if entry.phase in _WITH_URL else None,
+        }
+    )
+
+
+def stranger(notebook: str, line: Listed) -> Held:
+    """A container of ours without a journal: whoever uses it must not lose it."""
+    return Held.model_validate(
+        {
+            "notebook": notebook,
+            "pool": line.labels.get("greenroom.pool", ""),
+            "state": "exited" if line.state == "exited" else "serving",
+        }
+    )
+
+
+def parts(
+    held: Sequence[Held], stamp: Mapping[str, str | int], *, inventory: str, complete: bool
+) -> list[NodeInventory]:
+    """The list in as many messages as it takes, at least one; all with one stamp."""
+    slices = [held[at : at + PART] for at in range(0, len(held), PART)] or [()]
+    return [
+        NodeInventory.model_validate(
+            {
+                **stamp,
+                "inventory": inventory,
+                "part": number,
+                "parts": len(slices),
+                "complete": complete,
+                "held": tuple(part),
+            }
+        )
+        for number, part in enumerate(slices, 1)
+    ]

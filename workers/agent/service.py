@@ -1,0 +1,131 @@
+"""The agent as a process: the broker on one side, the engine on the other."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import structlog
+
+from controlplane.clients.docker import Docker
+from controlplane.clients.rabbitmq import Broker, Delivery, report
+from controlplane.errors import BadMessage, BadSettings, Retry
+from controlplane.messages import Report, decode
+from controlplane.settings import Settings
+from workers import process
+from workers.agent.agent import Agent
+from workers.agent.node import address_of
+
+HEARTBEAT_EVERY_SECONDS = 2.0
+INVENTORY_EVERY_SECONDS = 10.0
+# Waiting for a turn is the agent's own affair, so all who wait are let in.
+PREFETCH = 200
+STOP_SECONDS = 3.0
+
+log = structlog.get_logger("agent")
+
+
+async def main(settings: Settings) -> None:
+    """Run this node's agent until it is told to stop. `BadSettings` before anything is done."""
+    address_of(settings)
+    if not settings.keys():
+        raise BadSettings("seal_keys is empty: give the agent the keys that the hubs seal with")
+    service = Service(settings)
+    work = process.Work(
+        ticks=(
+            process.Tick(
+                name="heartbeat", every_seconds=HEARTBEAT_EVERY_SECONDS, call=service.heartbeat
+            ),
+            process.Tick(
+                name="inventory", every_seconds=INVENTORY_EVERY_SECONDS, call=service.inventory
+            ),
+        ),
+        tasks=(process.Task(name="agent", run=service.run),),
+        ready=service.ready,
+    )
+    try:
+        await process.run("agent", settings, service.broker, work)
+    finally:
+        await service.broker.close()
+
+
+class Service:
+    """What joins one agent to its broker."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._open = asyncio.Event()
+        self._agent: Agent | None = None
+        self.broker = Broker.start(
+            settings.amqp_url.get_secret_value(),
+            installation=settings.installation,
+            source=f"agent.{settings.node.name}",
+            on_connect=self.hello,
+        )
+
+    def ready(self) -> bool:
+        """Can it take orders and carry them out?"""
+        return self._open.is_set() and self._agent is not None and self._agent.watch.answering
+
+    async def run(self) -> None:
+        """Adopt, then take commands for as long as the process lives."""
+        engine = Docker(self._settings.node.docker_host)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._agent = Agent(self._settings, engine, self._publish, tasks)
+                await self._take_commands(self._agent)
+        finally:
+            if self._agent is not None:
+                self._agent.close()
+            await engine.close()
+
+    async def hello(self) -> None:
+        """After each connect, once everything here is adopted."""
+        await self._open.wait()
+        await self._must().say_hello()
+
+    async def heartbeat(self) -> None:
+        """Silent until the node can do its work."""
+        if self._open.is_set():
+            await self._must().send_heartbeat()
+
+    async def inventory(self) -> None:
+        if self._open.is_set():
+            await self._must().send_inventory()
+
+    async def _take_commands(self, agent: Agent) -> None:
+        await agent.open()
+        self._open.set()
+        queue = f"node.{self._settings.node.name}"
+        consumer = await self.broker.consume(queue, self._on_delivery, prefetch=PREFETCH)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            # Orders stop before the work does.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STOP_SECONDS):
+                    await consumer.cancel()
+
+    async def _on_delivery(self, delivery: Delivery) -> None:
+        try:
+            await self._must().desk.take(decode(delivery.body).message)
+        except BadMessage as error:
+            return await self._settle(delivery, error)
+        await self._settle(delivery, None)
+
+    async def _settle(self, delivery: Delivery, bad: BadMessage | None) -> None:
+        try:
+            if bad is None:
+                await delivery.ack()
+            else:
+                await delivery.quarantine(bad.reason, str(bad))
+        except Retry as error:
+            # It comes again, and is answered again.
+            log.info("command.not_settled", error=str(error))
+
+    async def _publish(self, body: Report) -> None:
+        await self.broker.publish(body, report(body))
+
+    def _must(self) -> Agent:
+        assert self._agent is not None
+        return self._agent
