@@ -34,5 +34,8 @@ set -- $interpreter
 [ $# -gt 0 ] || stop 65 "$script is no Python script, so it cannot be preloaded."
 command -v "$1" > /dev/null || stop 65 "$script wants the interpreter $1, which does not exist."
 
+# This shell tells its children where it is; the stock start does so only if its parent did.
+grep -qz '^PWD=' "/proc/$$/environ" 2> /dev/null || unset PWD
+
 export GREENROOM_SCRIPT="$script"
 exec "$@" "$here/warm_start.py"
