@@ -162,3 +162,22 @@ def activated(command: ActivateNotebook, node: str) -> RunActivated:
         url=f"http://127.0.0.1:20000{command.prefix}",
         stages={"wait": 1.0, "mount": 2.0, "handover": 3.0, "probe": 4.0},
     )
+
+
+class Quarantine(Reader):
+    """Takes out what was put aside."""
+
+    def __init__(self, broker: Broker) -> None:
+        super().__init__(broker)
+        self._reasons: list[str] = []
+
+    async def reasons(self, count: int) -> list[str]:
+        """Why, of as many as that, sorted."""
+        await self.until(lambda: len(self._reasons) >= count)
+        return sorted(self._reasons)
+
+    async def _receive(self, delivery: Delivery) -> None:
+        await delivery.ack()
+        async with self._news:
+            self._reasons.append(str(delivery.headers["greenroom-reason"]))
+            self._news.notify_all()

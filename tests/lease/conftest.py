@@ -17,7 +17,7 @@ from controlplane.clients.rabbitmq import Broker
 from controlplane.clients.redis import Index
 from controlplane.errors import GreenroomError
 from controlplane.settings import Settings
-from tests.lease.actors import DEADLINE_SECONDS, Agent, Hub
+from tests.lease.actors import DEADLINE_SECONDS, Agent, Hub, Quarantine
 from tests.truth import stage as truth
 from tests.truth.conftest import TABLES, TIMEOUT_SECONDS, Owner
 from workers import lease
@@ -103,6 +103,11 @@ class House:
         actor = Agent(self.broker, node)
         await actor.read(f"node.{node}")
         await truth.node(self.postgres, node)
+        return actor
+
+    async def quarantine(self) -> Quarantine:
+        actor = Quarantine(self.broker)
+        await actor.read("quarantine")
         return actor
 
     async def warm(self, count: int, node: str = "node1", *, pool: str = "demo") -> list[str]:

@@ -49,7 +49,9 @@ class Requests:
         ask = envelope.message
         assert isinstance(ask, LeaseRelease)
         if ask.reason not in OF_HUBS:
-            raise BadMessage(f"a hub releases as stopped or cancelled, not {ask.reason!r}")
+            raise BadMessage(
+                f"a hub releases as stopped or cancelled, not {ask.reason!r}", reason="invalid"
+            )
         granted = await self._leases.release(ask.lease, ask.hub, EndReason(ask.reason))
         if granted is not None:
             await self._effects.apply(granted)
