@@ -59,7 +59,8 @@ def run(arguments: list[str]) -> int:
     """Run one command; its exit code."""
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger("error"),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # Looked up at each line: whoever redirects stderr gets what is said after that.
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
     try:
         app(args=arguments, prog_name="greenroom")
