@@ -100,7 +100,7 @@ class Delivery:
         headers = {
             QUEUE: self.origin,
             "greenroom-reason": reason,
-            "greenroom-detail": detail[:1000],
+            "greenroom-detail": detail[:1000].encode("utf-8", "replace").decode(),
             "greenroom-type": self.kind,
             "greenroom-time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "greenroom-complete": complete,
