@@ -37,8 +37,9 @@ def door_of(spawner: Any) -> Door:
     if address not in _doors:
         if hub_url.is_loopback(address.api_url):
             spawner.log.error(hub_url.advice(address.api_url))
-        _doors[address] = Door(address, log=spawner.log)
-        _doors[address].open()
+        door = Door(address, log=spawner.log)
+        door.open()
+        _doors[address] = door
     return _doors[address]
 
 

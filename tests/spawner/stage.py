@@ -101,14 +101,23 @@ class Letter:
         self.settled.append(reason)
 
 
-async def open_door(road: Road, *, pools: Iterable[KnownPool] = (), hub: str = "hub1") -> Door:
-    """A door on that road, greeted; with pools, also its first snapshot."""
+def shut_door() -> Door:
+    """A door that goes nowhere."""
+    nowhere = Address(amqp_url="", installation="t", hub="hub1", api_url="")
+    return Door(nowhere, log=logging.getLogger("test"))
+
+
+async def open_door(
+    road: Road, *, pools: Iterable[KnownPool] = (), hub: str = "hub1", greeted: bool = True
+) -> Door:
+    """A door on that road; with pools, also its first snapshot."""
     address = Address(
         amqp_url="amqp://none", installation="t", hub=hub, api_url="http://hub.example:8081/hub/api"
     )
     road.door = Door(address, log=logging.getLogger("test"))
     road.door.open_on(road)
-    await road.door.greet()
+    if greeted:
+        await road.door.greet()
     if pools:
         await road.tell(snapshot(pools=pools, hub=hub))
     return road.door
