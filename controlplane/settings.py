@@ -6,7 +6,9 @@ the TOML file that `GREENROOM_CONFIG` names. An unknown key in the file is an er
 
 from __future__ import annotations
 
+import difflib
 import os
+import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,6 +26,7 @@ from pydantic_settings import (
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -67,7 +70,7 @@ class Settings(BaseSettings):
     """Everything that a process of Greenroom is told."""
 
     model_config = SettingsConfigDict(
-        env_prefix="GREENROOM_", env_nested_delimiter="__", frozen=True, extra="ignore"
+        env_prefix="GREENROOM_", env_nested_delimiter="__", frozen=True, extra="forbid"
     )
 
     installation: Word = Field("greenroom", description="prefix of queues, keys and labels")
@@ -131,8 +134,27 @@ def load() -> Settings:
         return Settings()
     except ValidationError as error:
         raise BadSettings("\n".join(_sentence(e) for e in error.errors())) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadSettings(f"{path} is not TOML: {error}") from None
+    except SettingsError as error:
+        raise BadSettings(f"{error}: docs/settings.md shows how it is written") from None
 
 
 def _sentence(error: Any) -> str:
     key = ".".join(str(part) for part in error["loc"]) or "settings"
-    return f"{key} = {error.get('input')!r}: {error['msg']}"
+    # A login or a key must not get into a log by being wrong.
+    secret = key.partition(".")[0] in _SECRETS
+    said = key if secret else f"{key} = {error.get('input')!r}"
+    if error["type"] != "extra_forbidden":
+        return f"{said}: {error['msg'][0].lower()}{error['msg'][1:]}; docs/settings.md has its row"
+    where, _, name = key.rpartition(".")
+    known = list((NodeSettings if where == "node" else Settings).model_fields)
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"{said}: there is no such setting; " + (
+        f"did you mean {close[0]}?" if close else f"known here are {', '.join(sorted(known))}"
+    )
+
+
+_SECRETS = frozenset(
+    name for name, field in Settings.model_fields.items() if "Secret" in str(field.annotation)
+)
