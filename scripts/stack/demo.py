@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import http.client
 import os
 import secrets
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -84,22 +84,21 @@ class Demo:
     def start(self, program: Program) -> bool:
         """Start one of them and wait until it answers; True if it was not running."""
         started = processes.start(program, self.place)
-        address = self.health(program.name)
         processes.wait_until(
-            lambda: answers(address),
+            lambda: self.answers(program.name),
             place=self.place,
             name=program.name,
             timeout_seconds=HUB_SECONDS if program.name == HUB else WORKER_SECONDS,
         )
         return started
 
-    def health(self, name: str) -> str:
-        """The URL that answers when this program is ready."""
-        if name == HUB:
-            return f"{self.url}/hub/api"
+    def answers(self, name: str) -> bool:
+        """Whether this program does its work now."""
         if name == PROXY:
-            return f"http://127.0.0.1:{ports.port_for(self.place, 'proxy-api')}/api/routes"
-        return f"http://127.0.0.1:{self.http_port(name)}/healthz"
+            return ports.answers(ports.port_for(self.place, "proxy-api"))
+        if name == HUB:
+            return answers(f"{self.url}/hub/api")
+        return answers(f"http://127.0.0.1:{self.http_port(name)}/healthz")
 
     def _worker(self, name: str) -> Program:
         return Program(
@@ -166,13 +165,11 @@ def secret(place: Place, name: str) -> str:
 
 
 def answers(url: str) -> bool:
-    """Whether something healthy, or something that only asks who we are, answers there."""
+    """Whether the program that we started there is well; nobody else's answer will do."""
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:
             return bool(answer.status == 200)
-    except urllib.error.HTTPError as error:
-        return error.code in (401, 403)
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return False
 
 

@@ -22,7 +22,7 @@ from scripts.stack.screen import Trouble
 NAME = "dockerd"
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 # Private ranges seldom used by offices and by Docker itself (172.17-172.31, 192.168).
-RANGES = tuple(ipaddress.IPv4Network(f"10.{second}.0.0/16") for second in range(201, 250))
+RANGES = tuple(ipaddress.IPv4Network(f"10.{second}.0.0/24") for second in range(201, 250))
 
 
 def start(directory: Path) -> str:
@@ -60,7 +60,7 @@ def start_private(directory: Path, *, namespace: str = "") -> str:
             advice="Run it as root, or start Docker and put yourself into the group docker.",
         )
     place.short.mkdir(mode=0o711, exist_ok=True)
-    subnet, others = _subnets(place)
+    subnet = _subnet(place)
     inside = ("nsenter", f"--net=/run/netns/{namespace}") if namespace else ()
     _make_bridge(place, subnet, inside)
     if not processes.is_running(place, NAME):
@@ -69,7 +69,7 @@ def start_private(directory: Path, *, namespace: str = "") -> str:
     processes.start(
         processes.Program(
             name=NAME,
-            command=(*inside, *_command(place, others)),
+            command=(*inside, *_command(place)),
             # Containers first get 10 s to stop, then the daemon unmounts what they used.
             stop_seconds=60,
         ),
@@ -157,7 +157,7 @@ def _bridge(place: Place) -> str:
     return f"grn{place.name}"
 
 
-def _command(place: Place, others: str) -> tuple[str, ...]:
+def _command(place: Place) -> tuple[str, ...]:
     program = shutil.which(NAME, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     if program is None:
         raise Trouble("there is no dockerd; the package docker.io brings it")
@@ -168,25 +168,25 @@ def _command(place: Place, others: str) -> tuple[str, ...]:
         "--exec-root", str(place.short / "exec"),
         "--pidfile", str(place.short / "docker.pid"),
         "--bridge", _bridge(place),
-        "--default-address-pool", f"base={others},size=24",
+        # No --default-address-pool: with one, a restarted dockerd deletes the docker0 of the
+        # machine's own engine.
         # Where a containerd of the machine is shared, ours must not see its containers.
         "--containerd-namespace", f"greenroom-{place.name}",
         "--containerd-plugins-namespace", f"greenroom-{place.name}-plugins",
     )  # fmt: skip
 
 
-def _subnets(place: Place) -> tuple[str, str]:
-    """A /24 for the bridge and a /17 for the networks that will be made, remembered."""
+def _subnet(place: Place) -> str:
+    """A /24 for the bridge, free when it was first chosen."""
     known = place.remembered("engine.json")
     if not known:
         used = _used_networks()
         free = next((r for r in RANGES if not any(r.overlaps(u) for u in used)), None)
         if free is None:
-            raise Trouble("every network from 10.201.0.0/16 to 10.249.0.0/16 is in use here")
-        first, second = free.subnets(new_prefix=17)
-        known = {"bridge": str(next(first.subnets(new_prefix=24))), "others": str(second)}
+            raise Trouble("every network from 10.201.0.0/24 to 10.249.0.0/24 is in use here")
+        known = {"bridge": str(free)}
         place.remember("engine.json", known)
-    return known["bridge"], known["others"]
+    return known["bridge"]
 
 
 def _used_networks() -> list[ipaddress.IPv4Network]:

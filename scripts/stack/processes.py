@@ -88,9 +88,9 @@ def wait_until(
     """Wait for `ready`; a program that died meanwhile, or never answered, is `Trouble`."""
     log = place.log / f"{name}.log"
     give_up = time.monotonic() + timeout_seconds
-    while not ready():
-        running = known(place, name)
-        if running is None or not running.alive:
+    while not (ready() and is_running(place, name)):
+        # Somebody else's answer on the same port is none: a dead program is trouble first.
+        if not is_running(place, name):
             raise Trouble(f"{name} stopped by itself while it was starting", log=log)
         if time.monotonic() > give_up:
             raise Trouble(f"{name} did not answer within {timeout_seconds:.0f} s", log=log)
