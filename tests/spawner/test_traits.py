@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +30,11 @@ def test_every_inherited_trait_is_on_exactly_one_list() -> None:
     listed = sorted(name for names in LISTS for name in names)
 
     assert listed == sorted(Spawner.class_traits())
+
+
+@pytest.mark.parametrize("name", sorted(GreenroomSpawner.class_traits().keys() - {"door"}))
+def test_every_trait_is_in_the_document(name: str) -> None:
+    assert f"`{name}`" in (Path(__file__).parents[2] / "docs" / "hub.md").read_text()
 
 
 def test_our_own_traits_are_not_of_the_hub() -> None:
