@@ -84,6 +84,8 @@ class GreenroomSpawner(Configuration, Spawner):
 
     async def get_url(self) -> str:
         """Where the server is: from the lease, also when this hub died while it started."""
+        if self._who in self.door.unsure and await self.door.snapshot(self.http_timeout):
+            await self._adopt()
         claim = self._claim
         if claim is None:
             return str(self.server.url)

@@ -189,9 +189,7 @@ def _limit(
     if value is None:
         return None
     if given is None:
-        return (
-            "this hub does not know the pool yet and cannot compare: try again in a moment"
-        )
+        return "this hub does not know the pool yet and cannot compare: try again in a moment"
     if float(value) == float(given):
         return None
     return f"{_fixed(pool)} (it gives {given:g} {unit})"

@@ -31,6 +31,8 @@ c.Authenticator.allow_all = True
 c.JupyterHub.allow_named_servers = True
 c.JupyterHub.cleanup_servers = False
 c.JupyterHub.cleanup_proxy = False
+# A busy machine is no reason for another answer.
+c.JupyterHub.tornado_settings = {{"slow_spawn_timeout": 150}}
 c.ConfigurableHTTPProxy.should_start = False
 c.ConfigurableHTTPProxy.api_url = {proxy!r}
 c.ConfigurableHTTPProxy.auth_token = {token!r}
@@ -73,6 +75,16 @@ class Hub:
             [sys.executable, "-m", "jupyterhub", "-f", "jupyterhub_config.py"], "hub.log"
         )
         await self._answers(self._hub, f"{self.public}{self._base}hub/api/")
+
+    async def meet(self) -> None:
+        """Return when it has met its broker and its lease worker, which a first start begins."""
+
+        async def met() -> bool:
+            return (await self.spawn("first")).code == 201
+
+        await _until(met)
+        await self.stop_server("first")
+        await self.until_gone("first")
 
     async def kill(self) -> None:
         """kill -9 of the hub; the proxy and its routes stay."""

@@ -34,6 +34,7 @@ async def hub(
     hub = new_hub(tmp_path_factory.mktemp("hub"), worker, amqp_url)
     try:
         await hub.start()
+        await hub.meet()
         yield hub
     finally:
         await hub.stop()
@@ -171,6 +172,7 @@ async def test_two_hubs_share_a_greenroom_and_know_only_their_own(
     other = new_hub(tmp_path, worker, amqp_url)
     try:
         await other.start()
+        await other.meet()
         await hub.spawn("ida")
         await other.spawn("ida")
         await other.stop_server("ida")
@@ -182,7 +184,7 @@ async def test_two_hubs_share_a_greenroom_and_know_only_their_own(
 
     assert hub.hub_id != other.hub_id
     assert worker.rows[mine[0]].phase == "serving"
-    assert "ready" in (await hub.servers("ida"))[""]
+    assert (await hub.servers("ida"))[""]["ready"]
 
 
 async def test_a_hub_that_was_killed_takes_up_what_runs_and_what_was_starting(
@@ -191,6 +193,7 @@ async def test_a_hub_that_was_killed_takes_up_what_runs_and_what_was_starting(
     hub = new_hub(tmp_path, worker, amqp_url)
     try:
         await hub.start()
+        await hub.meet()
         for user in ("runs", "dies"):
             await hub.spawn(user)
         worker.policy = "hold"

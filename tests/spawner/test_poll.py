@@ -282,3 +282,21 @@ def test_the_spawner_answers_everything_that_the_hub_may_ask() -> None:
 
     assert asked <= vars(GreenroomSpawner).keys()
     assert issubclass(GreenroomSpawner, Spawner)
+
+
+async def test_a_snapshot_that_is_late_still_adopts_before_the_hub_looks_for_the_server(
+    road: stage.Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spawner_module, "ADOPTION_SECONDS", 0.01)
+    lease = identity.lease_id()
+    door = await stage.open_door(road)
+    spawner = stage.spawner(door)
+    spawner.load_state({})
+    assert await spawner.poll() is None
+    url = asyncio.create_task(spawner.get_url())
+    road.answer = stage.snapshots_with(known(lease))
+
+    await door.greet()
+
+    assert await url == f"{stage.URL}/user/ann/"
+    await door.close()

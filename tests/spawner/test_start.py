@@ -203,6 +203,7 @@ async def test_a_request_that_was_not_confirmed_is_sent_again_with_the_same_id(
     road: stage.Road, door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(door_module, "AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(door_module, "ASK_SECONDS", stage.SOON)
     sent: list[str] = []
 
     def fail_once(message: Message) -> Iterable[Message]:
