@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 HERE = os.path.dirname(os.path.abspath(__file__))
 # Read at interpreter start, so a process that runs already cannot follow a change.
 READ_AT_START = ("PYTHON", "LD_")
-OUR_MODULES = ("warm_start", "preload", "activation", "rehearsal")
+OUR_MODULES = ("warm_start", "preload", "certificates", "activation", "rehearsal")
 OURS = ("GREENROOM_NOTEBOOK", "GREENROOM_REHEARSAL", "GREENROOM_SCRIPT", "GREENROOM_CONNECTION")
 
 
@@ -59,14 +59,16 @@ class Report:
             self.connection.close()
 
 
-def become(script: str, order: dict, report: Report) -> int:
+def become(script: str, order: dict, report: Report, store=None) -> int:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         reason = take_identity(order, script)
         if reason and not report.cold:
             start_again(script, order, report, reason)
         report.stage("prepare")
-        tell_when_listening(report)
+        tell_when_listening(report, [gc.enable, *([store.withdraw] if store else [])])
+        if store:
+            store.offer()
         # Collections of what this start builds up would find nothing: it stays.
         gc.disable()
         return run_stock(script, order["arguments"])
@@ -165,7 +167,7 @@ def borrow_path_of(script: str) -> None:
         sys.path[0] = os.path.dirname(script)
 
 
-def tell_when_listening(report: Report) -> None:
+def tell_when_listening(report: Report, tidy: list) -> None:
     """Report as soon as the server's own loop runs with its port bound; leaves no trace."""
     from tornado.ioloop import IOLoop
     from tornado.tcpserver import TCPServer
@@ -183,7 +185,8 @@ def tell_when_listening(report: Report) -> None:
             IOLoop.current().add_callback(serving)
 
     def serving() -> None:
-        gc.enable()
+        for put_back in tidy:
+            put_back()
         report.serving()
 
     TCPServer.add_sockets = add_sockets

@@ -17,6 +17,7 @@ import sys
 import time
 
 import activation
+import certificates
 import preload
 
 PRIVATE = "/run/greenroom"
@@ -46,6 +47,7 @@ def main() -> int:
     preload.preload(preload.recorded(os.path.join(PRIVATE, "record.json")) or preload.guessed())
     if "tornado.tcpserver" not in sys.modules:
         return stop(EXIT_NO_JUPYTER, f"the interpreter of {script} cannot import Jupyter's server")
+    store = certificates.read_ahead()
     gc.collect()
     gc.freeze()
     try:
@@ -59,7 +61,7 @@ def main() -> int:
     connection, order = got
     say(connection, {"accepted": order["lease"]})
     report = activation.Report(connection, order["lease"])
-    return activation.become(script, order, report)
+    return activation.become(script, order, report, store)
 
 
 def stop(code: int, reason: str) -> int:

@@ -7,6 +7,7 @@ import json
 import locale
 import os
 import resource
+import ssl
 import sys
 import time
 
@@ -30,6 +31,8 @@ def _load_jupyter_server_extension(app):
 
 
 def facts(app):
+    from tornado.tcpserver import TCPServer
+
     extensions = app.extension_manager.extensions
     umask = os.umask(0)
     os.umask(umask)
@@ -72,5 +75,8 @@ def facts(app):
             "runtime": app.runtime_dir,
         },
         "own": __file__,
+        # Stand-ins of the activation are gone when the server serves.
+        "tls": ssl.create_default_context.__module__,
+        "listening": TCPServer.add_sockets.__module__,
         "collector": [gc.isenabled(), gc.get_threshold()],
     }
