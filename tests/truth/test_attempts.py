@@ -226,6 +226,17 @@ async def test_what_another_notebook_would_refuse_as_well_ends_the_lease(
     assert (await postgres.notebooks.counts())["demo"] == {"retiring": 1, "ready": 1}
 
 
+async def test_a_refusal_reported_again_is_told_again(postgres: Postgres) -> None:
+    granted = await claimed(postgres)
+    ended = await fail(postgres, granted, terminal=True)
+
+    again = await fail(postgres, granted, terminal=True)
+
+    assert ended is not None
+    assert again is not None
+    assert again.lease == ended.lease
+
+
 async def test_a_failure_of_an_earlier_attempt_changes_nothing(postgres: Postgres) -> None:
     granted = await claimed(postgres, spare=1)
     moved = await fail(postgres, granted)
@@ -249,6 +260,21 @@ async def test_a_serving_lease_whose_notebook_exited_died(postgres: Postgres) ->
     assert ended.lease.reason is EndReason.DIED
     assert ended.lease.detail == "exit code 137, out of memory"
     assert [r.phase for r in ended.retired] == [NotebookPhase.RETIRING]
+
+
+async def test_what_was_reported_again_is_told_again_and_changes_nothing(
+    postgres: Postgres,
+) -> None:
+    granted = await claimed(postgres)
+    await postgres.leases.serve(stage.activated(granted))
+    ended = await postgres.leases.exited(exited(granted))
+
+    again = await postgres.leases.exited(exited(granted))
+
+    assert ended is not None
+    assert again is not None
+    assert again.lease == ended.lease
+    assert again.retired == ()
 
 
 async def test_a_claimed_lease_whose_notebook_exited_tries_the_next(postgres: Postgres) -> None:

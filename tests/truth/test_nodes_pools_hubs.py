@@ -265,6 +265,20 @@ class TestInventoryOfHubs:
         assert kept is not None
         assert kept.lease.phase is LeasePhase.SERVING
 
+    async def test_a_hub_that_never_heard_of_an_end_is_told_again(
+        self, postgres: Postgres, owner: Owner
+    ) -> None:
+        lease = await self.forgotten(postgres, owner)
+        await postgres.leases.release(lease, "hub1", EndReason.ADMIN)
+        owner.age(lease, 60)
+
+        [told] = await postgres.hubs.inventory("hub1", "hub1-b", [lease])
+
+        assert told.lease.reason is EndReason.ADMIN
+        assert told.lease.hub_process == "hub1-b"
+        assert await postgres.hubs.inventory("hub1", "hub1-b", []) == []
+        assert await postgres.hubs.inventory("hub2", "hub2-a", [lease]) == []
+
     async def test_another_hubs_inventory_ends_nothing(
         self, postgres: Postgres, owner: Owner
     ) -> None:

@@ -60,6 +60,20 @@ async def test_events_past_the_retention_are_dropped_wherever_they_are(
     assert owner.run("select count(*) from events") == [(0,)]
 
 
+async def test_what_was_lost_with_a_node_that_never_came_back_is_gone_in_the_end(
+    postgres: Postgres, owner: Owner
+) -> None:
+    await stage.house(postgres)
+    await stage.warm(postgres)
+    await postgres.notebooks.lose("node1")
+    with owner.without_triggers():
+        owner.run("update notebooks set phase_at = now() - interval '31 days'")
+
+    await postgres.maintain(30)
+
+    assert await postgres.notebooks.list() == []
+
+
 async def test_what_ended_long_ago_is_forgotten_with_an_event(
     postgres: Postgres, owner: Owner, migrated_url: str
 ) -> None:

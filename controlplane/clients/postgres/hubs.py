@@ -31,7 +31,8 @@ class Hubs:
         """A complete list of the leases that the hub knows.
 
         What two of them leave out, both 15 s or more after its last answer and 5 s or more
-        apart, ends as hub_forgot.
+        apart, ends as hub_forgot. Listed ones that ended are in the answer as well, addressed
+        to this process: it never heard.
         """
         rows = await self._driver.call("hub_inventory", hub, hub_process, list(leases))
         return [answers.granted(row) for row in rows]

@@ -55,6 +55,12 @@ begin
   if l.phase = 'claimed' and l.attempt = attempt_ and l.notebook = notebook_ then
     return next_attempt(l, reason_, detail_, terminal);
   end if;
+  if l.notebook = notebook_ and l.attempt = attempt_
+    and l.reason in ('attempts', 'refused', 'expired')
+  then
+    -- Reported again: whoever handled it first may not have come to tell the hub.
+    return granted(lease_);
+  end if;
   perform retire_stale(lease_, notebook_);
   return null;
 end
@@ -94,6 +100,10 @@ begin
   if l.notebook = notebook_ and l.phase in ('claimed', 'serving') then
     return process_ended(l, said,
       (report ->> 'exit_code')::integer, (report ->> 'out_of_memory')::boolean);
+  end if;
+  if l.notebook = notebook_ and l.reason in ('died', 'attempts', 'expired') then
+    -- Reported again: whoever handled it first may not have come to tell the hub.
+    return granted(l.lease);
   end if;
   perform retire_stale((report ->> 'lease')::uuid, notebook_);
   return null;

@@ -144,7 +144,8 @@ begin
       accepted_at = null
     where lease = l.lease;
     if not exists (
-      select from leases w where w.pool = l.pool and w.phase = 'waiting' and w.place < l.place
+      select from leases w
+      where w.pool = l.pool and w.phase = 'waiting' and w.place < l.place and w.deadline > now()
     ) then
       perform claim(l.lease);
     end if;

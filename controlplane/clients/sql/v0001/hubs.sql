@@ -11,6 +11,15 @@ begin
 end
 $$;
 
+-- Ended leases that a hub still knows: it never heard, or its process is a new one.
+create function unheard(hub_ text, process_ text, known uuid[]) returns jsonb language sql as $$
+  select coalesce(jsonb_agg(
+    jsonb_set(granted(l.lease), '{lease, hub_process}', to_jsonb(process_)) order by l.lease), '[]')
+  from leases l
+  where l.lease = any (known) and l.hub = hub_ and l.phase = 'ended'
+    and l.phase_at <= now() - interval '5 seconds'
+$$;
+
 create function hub_inventory(hub_ text, process_ text, known uuid[]) returns jsonb
 language plpgsql as $$
 declare
@@ -34,6 +43,6 @@ begin
       moved := moved || granted(l.lease, end_lease(l, 'hub_forgot'));
     end if;
   end loop;
-  return moved;
+  return moved || unheard(hub_, process_, known);
 end
 $$;

@@ -116,7 +116,10 @@ begin
     perform insert_lease(ask, place_, null, 'superseded', 'a newer lease was there first');
     return granted(id);
   end if;
-  if not exists (select from leases w where w.pool = ask ->> 'pool' and w.phase = 'waiting') then
+  if not exists (
+    select from leases w
+    where w.pool = ask ->> 'pool' and w.phase = 'waiting' and w.deadline > now()
+  ) then
     picked := pick(ask ->> 'pool', ask ->> 'hub', candidate);
   end if;
   perform insert_lease(ask, place_, picked, null, null);

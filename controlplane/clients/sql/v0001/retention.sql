@@ -51,6 +51,10 @@ begin
   delete from notebooks where notebook in (
     select notebook from notebooks where phase = 'gone' and phase_at < before
     limit 2000 for update skip locked);
+  -- Their node never came back.
+  update notebooks set phase = 'gone' where notebook in (
+    select notebook from notebooks where phase = 'lost' and phase_at < before
+    limit 2000 for update skip locked);
   delete from tombstones where created_at < now() - interval '2 days';
   delete from hubs where last_seen < before;
   return null;
