@@ -10,10 +10,11 @@ from controlplane.clients.postgres import Granted, Postgres
 from controlplane.messages import (
     LeaseRequest,
     NodeHello,
+    RunAccepted,
     RunActivated,
     WarmupReady,
 )
-from controlplane.model import ContainerSpec, PoolSpec
+from controlplane.model import ContainerSpec, NotebookPhase, PoolSpec
 from controlplane.model.rows import Notebook
 
 # Reports are numbered by one counter: each is later than all before it.
@@ -102,3 +103,28 @@ async def serving(postgres: Postgres, user: str = "ada", **changes: Any) -> Gran
 async def notebook(postgres: Postgres, id: str) -> Notebook | None:
     """The row while it is not gone."""
     return next((n for n in await postgres.notebooks.list() if n.notebook == id), None)
+
+
+async def claimed(postgres: Postgres, user: str = "ada", *, spare: int = 0) -> Granted:
+    """A claimed lease, and so many more ready notebooks."""
+    await house(postgres)
+    granted = await postgres.leases.request(ask(user), await warm(postgres))
+    for _ in range(spare):
+        await warm(postgres)
+    return granted
+
+
+def accepted(granted: Granted) -> RunAccepted:
+    assert granted.notebook is not None
+    return RunAccepted(
+        **at(granted.notebook.node),
+        notebook=granted.notebook.notebook,
+        lease=granted.lease.lease,
+        attempt=granted.lease.attempt,
+    )
+
+
+async def phase_of(postgres: Postgres, id: str | None) -> NotebookPhase:
+    assert id is not None
+    row = await notebook(postgres, id)
+    return row.phase if row else NotebookPhase.GONE

@@ -8,19 +8,10 @@ import pytest
 
 from controlplane.clients.postgres import Granted, Postgres
 from controlplane.errors import Refused
-from controlplane.messages import RunAccepted, RunExited
-from controlplane.model.phases import EndReason, LeasePhase, NodeState, NotebookPhase
+from controlplane.messages import RunExited
+from controlplane.model.phases import EndReason, LeasePhase, NotebookPhase
 from tests.truth import stage
 from tests.truth.conftest import Owner
-
-
-async def claimed(postgres: Postgres, user: str = "ada", *, spare: int = 0) -> Granted:
-    """A claimed lease, and so many more ready notebooks."""
-    await stage.house(postgres)
-    granted = await postgres.leases.request(stage.ask(user), await stage.warm(postgres))
-    for _ in range(spare):
-        await stage.warm(postgres)
-    return granted
 
 
 async def fail(
@@ -37,16 +28,6 @@ async def fail(
     )
 
 
-def accepted(granted: Granted) -> RunAccepted:
-    assert granted.notebook is not None
-    return RunAccepted(
-        **stage.at(granted.notebook.node),
-        notebook=granted.notebook.notebook,
-        lease=granted.lease.lease,
-        attempt=granted.lease.attempt,
-    )
-
-
 def exited(granted: Granted) -> RunExited:
     assert granted.notebook is not None
     return RunExited(
@@ -58,16 +39,10 @@ def exited(granted: Granted) -> RunExited:
     )
 
 
-async def phase_of(postgres: Postgres, id: str | None) -> NotebookPhase:
-    assert id is not None
-    row = await stage.notebook(postgres, id)
-    return row.phase if row else NotebookPhase.GONE
-
-
 async def test_a_served_lease_has_its_url_and_no_seal_any_more(
     postgres: Postgres, owner: Owner
 ) -> None:
-    granted = await claimed(postgres)
+    granted = await stage.claimed(postgres)
 
     served = await postgres.leases.serve(stage.activated(granted, stages={"api": 80.0}))
 
@@ -79,7 +54,7 @@ async def test_a_served_lease_has_its_url_and_no_seal_any_more(
 
 
 async def test_served_again_is_the_same_row(postgres: Postgres) -> None:
-    granted = await claimed(postgres)
+    granted = await stage.claimed(postgres)
     report = stage.activated(granted)
     first = await postgres.leases.serve(report)
 
@@ -94,7 +69,7 @@ async def test_served_again_is_the_same_row(postgres: Postgres) -> None:
 async def test_an_activation_that_does_not_match_serves_nobody(
     postgres: Postgres, wrong: str
 ) -> None:
-    granted = await claimed(postgres, spare=1)
+    granted = await stage.claimed(postgres, spare=1)
     changes = {"attempt": 2, "notebook": stage.new_id(), "lease": stage.new_id()}
 
     served = await postgres.leases.serve(stage.activated(granted, **{wrong: changes[wrong]}))
@@ -103,13 +78,13 @@ async def test_an_activation_that_does_not_match_serves_nobody(
     now = await postgres.leases.get(granted.lease.lease)
     assert now is not None
     assert now.lease == granted.lease
-    assert await phase_of(postgres, granted.lease.notebook) is NotebookPhase.LEASED
+    assert await stage.phase_of(postgres, granted.lease.notebook) is NotebookPhase.LEASED
 
 
 async def test_a_late_activation_never_touches_the_notebook_of_another_lease(
     postgres: Postgres,
 ) -> None:
-    theirs = await claimed(postgres, "bob")
+    theirs = await stage.claimed(postgres, "bob")
     mine = await postgres.leases.request(stage.ask("ada"))
     assert theirs.notebook is not None
 
@@ -118,38 +93,38 @@ async def test_a_late_activation_never_touches_the_notebook_of_another_lease(
     )
 
     assert served is None
-    assert await phase_of(postgres, theirs.notebook.notebook) is NotebookPhase.LEASED
+    assert await stage.phase_of(postgres, theirs.notebook.notebook) is NotebookPhase.LEASED
 
 
 async def test_an_activation_after_the_end_leaves_the_notebook_retiring(
     postgres: Postgres,
 ) -> None:
-    granted = await claimed(postgres)
+    granted = await stage.claimed(postgres)
     await postgres.leases.release(granted.lease.lease, "hub1", EndReason.CANCELLED)
 
     served = await postgres.leases.serve(stage.activated(granted))
 
     assert served is None
-    assert await phase_of(postgres, granted.lease.notebook) is NotebookPhase.RETIRING
+    assert await stage.phase_of(postgres, granted.lease.notebook) is NotebookPhase.RETIRING
 
 
 async def test_a_leased_notebook_that_its_lease_left_is_retired_by_its_report(
     postgres: Postgres, owner: Owner
 ) -> None:
-    granted = await claimed(postgres)
+    granted = await stage.claimed(postgres)
     with owner.without_triggers():
         owner.run("update leases set phase = 'ended', reason = 'admin', sealed = null")
 
     served = await postgres.leases.serve(stage.activated(granted))
 
     assert served is None
-    assert await phase_of(postgres, granted.lease.notebook) is NotebookPhase.RETIRING
+    assert await stage.phase_of(postgres, granted.lease.notebook) is NotebookPhase.RETIRING
 
 
 async def test_a_failed_attempt_is_followed_by_the_next_on_another_notebook(
     postgres: Postgres,
 ) -> None:
-    granted = await claimed(postgres, spare=1)
+    granted = await stage.claimed(postgres, spare=1)
 
     moved = await fail(postgres, granted)
 
@@ -164,7 +139,7 @@ async def test_a_failed_attempt_is_followed_by_the_next_on_another_notebook(
 
 
 async def test_without_another_notebook_it_waits_at_its_place(postgres: Postgres) -> None:
-    granted = await claimed(postgres)
+    granted = await stage.claimed(postgres)
     behind = await postgres.leases.request(stage.ask("bob"))
 
     moved = await fail(postgres, granted)
@@ -199,7 +174,7 @@ async def test_the_next_attempt_does_not_jump_the_line(postgres: Postgres) -> No
 
 
 async def test_three_failed_attempts_end_the_lease(postgres: Postgres) -> None:
-    granted = await claimed(postgres, spare=3)
+    granted = await stage.claimed(postgres, spare=3)
 
     second = await fail(postgres, granted)
     assert second is not None
@@ -217,7 +192,7 @@ async def test_three_failed_attempts_end_the_lease(postgres: Postgres) -> None:
 async def test_what_another_notebook_would_refuse_as_well_ends_the_lease(
     postgres: Postgres,
 ) -> None:
-    granted = await claimed(postgres, spare=1)
+    granted = await stage.claimed(postgres, spare=1)
 
     ended = await fail(postgres, granted, terminal=True)
 
@@ -227,7 +202,7 @@ async def test_what_another_notebook_would_refuse_as_well_ends_the_lease(
 
 
 async def test_a_refusal_reported_again_is_told_again(postgres: Postgres) -> None:
-    granted = await claimed(postgres)
+    granted = await stage.claimed(postgres)
     ended = await fail(postgres, granted, terminal=True)
 
     again = await fail(postgres, granted, terminal=True)
@@ -238,7 +213,7 @@ async def test_a_refusal_reported_again_is_told_again(postgres: Postgres) -> Non
 
 
 async def test_a_failure_of_an_earlier_attempt_changes_nothing(postgres: Postgres) -> None:
-    granted = await claimed(postgres, spare=1)
+    granted = await stage.claimed(postgres, spare=1)
     moved = await fail(postgres, granted)
     assert moved is not None
 
@@ -251,7 +226,7 @@ async def test_a_failure_of_an_earlier_attempt_changes_nothing(postgres: Postgre
 
 
 async def test_a_serving_lease_whose_notebook_exited_died(postgres: Postgres) -> None:
-    granted = await claimed(postgres)
+    granted = await stage.claimed(postgres)
     await postgres.leases.serve(stage.activated(granted))
 
     ended = await postgres.leases.exited(exited(granted))
@@ -265,7 +240,7 @@ async def test_a_serving_lease_whose_notebook_exited_died(postgres: Postgres) ->
 async def test_what_was_reported_again_is_told_again_and_changes_nothing(
     postgres: Postgres,
 ) -> None:
-    granted = await claimed(postgres)
+    granted = await stage.claimed(postgres)
     await postgres.leases.serve(stage.activated(granted))
     ended = await postgres.leases.exited(exited(granted))
 
@@ -278,7 +253,7 @@ async def test_what_was_reported_again_is_told_again_and_changes_nothing(
 
 
 async def test_a_claimed_lease_whose_notebook_exited_tries_the_next(postgres: Postgres) -> None:
-    granted = await claimed(postgres, spare=1)
+    granted = await stage.claimed(postgres, spare=1)
 
     moved = await postgres.leases.exited(exited(granted))
 
@@ -290,7 +265,7 @@ async def test_a_claimed_lease_whose_notebook_exited_tries_the_next(postgres: Po
 async def test_an_exit_seen_before_the_notebook_was_ready_changes_nothing(
     postgres: Postgres,
 ) -> None:
-    granted = await claimed(postgres)
+    granted = await stage.claimed(postgres)
     old = exited(granted).model_copy(update={"epoch": 0})
 
     assert await postgres.leases.exited(old) is None
@@ -301,7 +276,7 @@ async def test_an_exit_seen_before_the_notebook_was_ready_changes_nothing(
 
 
 async def test_a_release_ends_the_lease_and_retires_its_notebook(postgres: Postgres) -> None:
-    granted = await claimed(postgres)
+    granted = await stage.claimed(postgres)
     await postgres.leases.serve(stage.activated(granted))
 
     ended = await postgres.leases.release(granted.lease.lease, "hub1", EndReason.STOPPED)
@@ -316,7 +291,7 @@ async def test_a_release_ends_the_lease_and_retires_its_notebook(postgres: Postg
 
 
 async def test_another_hub_may_not_release_it(postgres: Postgres) -> None:
-    granted = await claimed(postgres)
+    granted = await stage.claimed(postgres)
 
     with pytest.raises(Refused, match="belongs to another hub"):
         await postgres.leases.release(granted.lease.lease, "hub2", EndReason.STOPPED)
@@ -339,118 +314,10 @@ async def test_a_release_and_its_request_at_once_end_in_one_of_two_ways(
     assert await postgres.violations() == []
 
 
-async def test_past_its_deadline_a_waiting_or_claimed_lease_expires(
-    postgres: Postgres, owner: Owner
-) -> None:
-    granted = await claimed(postgres)
-    waiting = await postgres.leases.request(stage.ask("bob"))
-    patient = await postgres.leases.request(stage.ask("eve"))
-    owner.age(granted.lease.lease, 601)
-    owner.age(waiting.lease.lease, 601)
-
-    expired = await postgres.leases.expire()
-
-    assert {e.lease.lease for e in expired} == {granted.lease.lease, waiting.lease.lease}
-    assert {e.lease.reason for e in expired} == {EndReason.EXPIRED}
-    assert await phase_of(postgres, granted.lease.notebook) is NotebookPhase.RETIRING
-    assert [row.lease for row in await postgres.leases.list()] == [patient.lease.lease]
-
-
-async def test_a_serving_lease_never_expires(postgres: Postgres, owner: Owner) -> None:
-    granted = await claimed(postgres)
-    await postgres.leases.serve(stage.activated(granted))
-    owner.age(granted.lease.lease, 10_000)
-
-    assert await postgres.leases.expire() == []
-
-
-async def test_nobody_is_matched_past_the_deadline(postgres: Postgres, owner: Owner) -> None:
-    await stage.house(postgres)
-    late = await postgres.leases.request(stage.ask("ada"))
-    await stage.warm(postgres)
-    owner.age(late.lease.lease, 601)
-
-    assert await postgres.leases.match("demo") == []
-
-
-async def test_match_serves_heads_of_the_line_up_to_its_limit(postgres: Postgres) -> None:
-    await stage.house(postgres)
-    waiting = [await postgres.leases.request(stage.ask(f"user{n}")) for n in range(4)]
-    for _ in range(4):
-        await stage.warm(postgres)
-
-    matched = await postgres.leases.match("demo", limit=3)
-
-    assert [m.lease.lease for m in matched] == [w.lease.lease for w in waiting[:3]]
-
-
-async def test_matches_at_the_same_time_give_each_notebook_once(postgres: Postgres) -> None:
-    await stage.house(postgres)
-    for n in range(6):
-        await postgres.leases.request(stage.ask(f"user{n}"))
-    for _ in range(6):
-        await stage.warm(postgres)
-
-    matched = await asyncio.gather(*(postgres.leases.match("demo", limit=4) for _ in range(4)))
-
-    given = [m.lease.notebook for each in matched for m in each]
-    assert len(given) == len(set(given)) == 6
-    assert await postgres.violations() == []
-
-
-async def test_an_attempt_without_an_answer_is_followed_by_the_next(
-    postgres: Postgres, owner: Owner
-) -> None:
-    granted = await claimed(postgres, spare=1)
-    assert await postgres.leases.unaccepted(300) == []
-    owner.age(granted.lease.lease, 301)
-
-    [moved] = await postgres.leases.unaccepted(300)
-
-    assert moved.lease.attempt == 2
-    assert moved.lease.phase is LeasePhase.CLAIMED
-
-
-async def test_an_accepted_attempt_may_take_its_time(postgres: Postgres, owner: Owner) -> None:
-    granted = await claimed(postgres, spare=1)
-    await postgres.leases.accepted([accepted(granted)])
-    owner.age(granted.lease.lease, 400)
-
-    assert await postgres.leases.unaccepted(300) == []
-
-
-async def test_on_a_suspect_node_even_an_accepted_attempt_is_over(postgres: Postgres) -> None:
-    granted = await claimed(postgres)
-    await stage.node(postgres, "node2")
-    elsewhere = await stage.warm(postgres, "node2")
-    await postgres.leases.accepted([accepted(granted)])
-    await postgres.nodes.move("node1", NodeState.SUSPECT, "silent", 1)
-
-    [moved] = await postgres.leases.unaccepted(300)
-
-    assert moved.lease.notebook == elsewhere
-
-
-async def test_a_serving_lease_stays_on_a_suspect_node_and_ends_with_a_lost_one(
-    postgres: Postgres,
-) -> None:
-    granted = await claimed(postgres)
-    served = await postgres.leases.serve(stage.activated(granted))
-    await postgres.nodes.move("node1", NodeState.SUSPECT, "silent", 1)
-
-    untouched = await postgres.leases.unaccepted(300)
-    [ended] = await postgres.leases.node_lost("node1")
-
-    assert served is not None
-    assert untouched == []
-    assert ended.lease.reason is EndReason.NODE_LOST
-    assert await phase_of(postgres, granted.lease.notebook) is NotebookPhase.LOST
-
-
 async def test_the_journal_tells_a_lease_from_request_to_end_without_its_seal(
     postgres: Postgres,
 ) -> None:
-    granted = await claimed(postgres)
+    granted = await stage.claimed(postgres)
     await postgres.leases.serve(stage.activated(granted))
     await postgres.leases.release(granted.lease.lease, "hub1", EndReason.STOPPED)
 

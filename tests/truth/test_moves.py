@@ -77,7 +77,7 @@ async def test_the_trigger_refuses_exactly_the_illegal_moves_of_notebooks(
         # Phases that nobody holds come without a lease, so that only the move can be refused.
         lease = stage.new_id() if NotebookPhase.LEASED in (was, then) else None
         with owner.without_triggers():
-            owner.run("alter table notebooks drop constraint if exists notebooks_check1")
+            owner.run("alter table notebooks drop constraint if exists notebooks_free")
             owner.run(
                 "update notebooks set phase = %s, lease = %s, attempt = %s",
                 was,

@@ -148,7 +148,7 @@ begin
     select * into l from leases where leases.lease = late.lease and phase = 'claimed'
     for update skip locked;
     continue when not found;
-    moved := moved || next_attempt(l, 'unaccepted', 'no answer from node ' || l.node, false);
+    moved := moved || next_attempt(l, 'unaccepted', 'node ' || l.node || ' does not answer', false);
   end loop;
   return moved;
 end

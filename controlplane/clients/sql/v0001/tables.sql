@@ -113,7 +113,8 @@ create table notebooks (
   seq bigint not null default -1,
   foreign key (pool, revision) references revisions (pool, revision),
   check (phase <> 'leased' or lease is not null),
-  check (phase not in ('creating', 'warming', 'ready', 'failed') or lease is null),
+  constraint notebooks_free
+    check (phase not in ('creating', 'warming', 'ready', 'failed') or lease is null),
   check ((lease is null) = (attempt is null))
 );
 
