@@ -38,9 +38,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _down(place: Place, *, wipe: bool, screen: Screen) -> None:
     stopped = [name for name in reversed(demo.ALL) if processes.stop(place, name)]
-    if wipe:
-        with screen.step("containers, mounts and networks of this demo"):
-            remove_containers(place)
+    with screen.step("notebooks of this demo") as step:
+        step.note = f"{remove_containers(place)} removed"
     stopped += services.stop(place.directory)
     if engine.stop(place.directory):
         stopped.append(engine.NAME)
@@ -56,8 +55,12 @@ def _down(place: Place, *, wipe: bool, screen: Screen) -> None:
     screen.say(f"Removed homes, data and settings below {place.directory}.")
 
 
-def remove_containers(place: Place) -> None:
-    """Containers and networks with this stack's label, and the agent's mounts."""
+def remove_containers(place: Place) -> int:
+    """Containers and networks with this stack's label, and the agent's mounts; how many.
+
+    Nothing else runs that would look after them: the next agent finds them gone and says so.
+    """
+    removed = 0
     host = place.remembered("demo.json").get("docker_host")
     if host and engine.answers(host):
         docker = ["docker", "--host", host]
@@ -66,12 +69,14 @@ def remove_containers(place: Place) -> None:
         containers = (commands.read([*docker, "ps", "-aq", "--filter", label]) or "").split()
         if containers:
             commands.run([*docker, "rm", "-f", *containers], log=log, timeout_seconds=300)
+            removed = len(containers)
         networks = (
             commands.read([*docker, "network", "ls", "-q", "--filter", label]) or ""
         ).split()
         if networks:
             commands.run([*docker, "network", "rm", *networks], log=log, timeout_seconds=60)
     unmount_below(place.directory)
+    return removed
 
 
 def unmount_below(directory: Path) -> None:

@@ -15,24 +15,29 @@ EIGHTHS = " ▏▎▍▌▋▊▉█"
 MARKS = (
     ("ready_ms", "click to server ready"),
     ("kernel_ms", "a kernel starts"),
-    ("connected_ms", "its websocket opens"),
+    ("connected_ms", "it boots, its websocket opens"),
     ("result_ms", "1+1 comes back"),
 )
 
-# The stages that workers and agent tell of, in the order in which they happen.
-INSIDE = {
-    "pop": "Redis: take this one",
-    "decide": "Postgres decides",
-    "order": "activation ordered",
-    "line": "in line for a notebook",
-    "wait": "waits its turn on the node",
-    "mount": "home mounted",
-    "handover": "told who it is for",
-    "activation": "Jupyter starts as this user",
-    "probe": "proves that it answers",
-    "serve": "recorded as serving",
-    "answer": "URL told to the hub",
-}
+# The stages that workers and agent tell of, in the order in which they happen; what people
+# see as one stage may be several of theirs.
+INSIDE = (
+    ("Redis: take this one", ("pop",)),
+    ("Postgres decides", ("decide",)),
+    ("activation ordered", ("order",)),
+    ("in line for a notebook", ("line",)),
+    ("accepted by the node", ("accept",)),
+    ("waits its turn on the node", ("turn", "wait")),
+    ("home found and mounted", ("home", "mount")),
+    ("told who it is for", ("handover",)),
+    (
+        "Jupyter starts as this user",
+        ("activation", "serve_prepare", "serve_initialise", "serve_loop"),
+    ),
+    ("proves that it answers", ("probe",)),
+    ("recorded as serving", ("serve",)),
+    ("URL told to the hub", ("answer",)),
+)
 
 
 def stages_of(proof: Mapping[str, Any]) -> list[tuple[str, float]]:
@@ -56,12 +61,16 @@ def bars(stages: Sequence[tuple[str, float]]) -> list[str]:
     return lines
 
 
-def inside(lease_log: str, *, user: str) -> dict[str, float]:
+def inside(lease_log: str, *, user: str) -> list[tuple[str, float]]:
     """The stages of this user's newest start, from the lease worker's one line about it."""
     for line in reversed(lease_log.splitlines()):
         if '"lease.served"' in line and (told := _parsed(line)).get("user") == user:
-            return {name: float(told[name]) for name in INSIDE if name in told}
-    return {}
+            return [
+                (what, sum(float(told[name]) for name in names if name in told))
+                for what, names in INSIDE
+                if any(name in told for name in names)
+            ]
+    return []
 
 
 def screen(*, url: str, told: Mapping[str, Any]) -> str:
@@ -79,7 +88,7 @@ def screen(*, url: str, told: Mapping[str, Any]) -> str:
 
 def _with_the_rest(told: Mapping[str, Any]) -> list[tuple[str, float]]:
     """What Greenroom did, and as the last bar what is left of click to ready: the hub's part."""
-    known = [(INSIDE[name], ms) for name, ms in told["inside"].items()]
+    known = [(what, float(ms)) for what, ms in told["inside"]]
     rest = told["ready_ms"] - sum(ms for _, ms in known)
     return [*known, ("the hub and its proxy", max(0.0, rest))]
 

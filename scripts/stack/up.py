@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import hashlib
 import json
 import os
 import shlex
@@ -40,7 +41,7 @@ from scripts.stack.screen import Screen, Step, Trouble
 # What a first run takes here: .venv, the image's layers and the base they are made from.
 VENV_MEGABYTES, IMAGE_MEGABYTES = 500, 900
 WARM_SECONDS = 300
-PROOF = "proof.json"
+PROOF, APPLIED = "proof.json", "applied.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,14 +239,25 @@ def _prepare(stack: Demo, wish: Wish, screen: Screen) -> None:
     with screen.step("demo notebook image") as step:
         built = image.build(stack.docker_host, log=log / "image.log", say=step.tell)
         step.note = "built" if built else "up to date"
-    with screen.step("schema, topology and pool"):
+    with screen.step("schema, topology and pool") as step:
         pools = demo.pools_file(stack, warm=wish.warm, maximum=wish.maximum)
+        applied = {"applied": _applied(stack, pools)}
+        if stack.place.remembered(APPLIED) == applied:
+            step.note = "as they were"
+            return
         for words in (
             ("db", "upgrade"),
             ("topology", "apply"),
             ("pools", "apply", "-f", str(pools)),
         ):
             greenroom(stack, *words)
+        stack.place.remember(APPLIED, applied)
+
+
+def _applied(stack: Demo, pools: Path) -> str:
+    """A hash of all that these commands would bring about, and of where."""
+    told = [demo.source_version("controlplane"), pools.read_text(), repr(stack.settings())]
+    return hashlib.sha256("".join(told).encode()).hexdigest()
 
 
 def greenroom(stack: Demo, *words: str) -> None:

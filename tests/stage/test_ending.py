@@ -48,15 +48,18 @@ def test_the_screen_has_url_tunnel_and_how_to_stop() -> None:
 
 
 def test_inside_is_the_users_own_newest_start() -> None:
-    assert ending.inside(LOG, user="demo") == {"pop": 1.5, "decide": 2.5}
+    assert ending.inside(LOG, user="demo") == [
+        ("Redis: take this one", 1.5),
+        ("Postgres decides", 2.5),
+    ]
 
 
 def test_a_start_that_no_log_tells_of_has_no_inside() -> None:
-    assert ending.inside(LOG, user="bo") == {}
+    assert ending.inside(LOG, user="bo") == []
 
 
 def test_what_greenroom_did_not_take_is_the_hubs_part() -> None:
-    text = ending.screen(url="http://h:1", told={**PROOF, "inside": {"pop": 1.5, "decide": 2.5}})
+    text = ending.screen(url="http://h:1", told={**PROOF, "inside": [("a", 1.5), ("b", 2.5)]})
 
     (hub,) = (line for line in text.splitlines() if "the hub" in line)
     assert "196.0 ms" in hub
