@@ -6,7 +6,7 @@ import pytest
 
 from controlplane.clients.postgres import Postgres
 from controlplane.errors import Refused
-from controlplane.messages import NodeHeartbeat, NodeHello, WarmupFailed
+from controlplane.messages import NodeHeartbeat, NodeHello, NodeInventory, WarmupFailed
 from controlplane.model.phases import EndReason, LeasePhase, NodeState
 from tests.truth import stage
 from tests.truth.conftest import Owner
@@ -55,6 +55,20 @@ async def test_a_heartbeat_is_seen_and_never_journaled(postgres: Postgres, owner
     assert seen.last_seen > known.last_seen
     assert seen.version == known.version
     assert owner.run("select count(*) from events where entity = 'node'") == [(1,)]
+
+
+async def test_another_report_is_a_sign_of_life_and_no_more(
+    postgres: Postgres, owner: Owner
+) -> None:
+    known = await postgres.nodes.hello(hello(5))
+    await postgres.nodes.heartbeat(NodeHeartbeat(**stage.at(epoch=5), unreachable_hubs=("hub1",)))
+
+    await postgres.nodes.seen(NodeInventory(**stage.at(epoch=5), inventory="i"))
+    await postgres.nodes.seen(NodeInventory(**stage.at("unknown"), inventory="i"))
+
+    [seen] = await postgres.nodes.list()
+    assert seen.last_seen > known.last_seen
+    assert owner.run("select unreachable_hubs from sightings") == [(["hub1"],)]
 
 
 async def test_a_node_is_moved_once_per_version(postgres: Postgres) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from controlplane.clients.postgres import answers
 from controlplane.clients.postgres.driver import Driver
 from controlplane.clients.postgres.queries import query
-from controlplane.messages import NodeHeartbeat, NodeHello
+from controlplane.messages import NodeHeartbeat, NodeHello, Report
 from controlplane.model.phases import NodeState
 from controlplane.model.rows import Node
 
@@ -33,6 +33,11 @@ class Nodes:
         """Many in one transaction that nobody waits for on disk."""
         body = "[" + ",".join(report.model_dump_json() for report in reports) + "]"
         await self._driver.call("node_heartbeats", body)
+
+    async def seen(self, report: Report) -> None:
+        """Another report of the node is a sign of life too; the hubs that it cannot reach stay
+        as its last heartbeat said."""
+        await self._driver.call("node_seen", report.model_dump_json())
 
     async def move(self, node: str, state: NodeState, reason: str, version: int) -> Node | None:
         """Compare-and-set; None when somebody moved it since, or it is there already."""

@@ -3,12 +3,15 @@ create function node_row(node_ text) returns jsonb language sql as $$
   from nodes n join sightings s on s.node = n.node where n.node = node_
 $$;
 
-create function seen(report jsonb) returns void language sql as $$
+-- Any report of a known node is a sign of life. What its heartbeats say stays as it is.
+create function node_seen(report jsonb) returns jsonb language sql as $$
   insert into sightings (node, epoch, seq)
-  values (report ->> 'node', (report ->> 'epoch')::bigint, (report ->> 'seq')::bigint)
+  select n.node, (report ->> 'epoch')::bigint, (report ->> 'seq')::bigint
+  from nodes n where n.node = report ->> 'node'
   on conflict (node) do update
   set last_seen = now(), epoch = excluded.epoch, seq = excluded.seq
-  where (sightings.epoch, sightings.seq) < (excluded.epoch, excluded.seq)
+  where (sightings.epoch, sightings.seq) < (excluded.epoch, excluded.seq);
+  select null::jsonb
 $$;
 
 create function node_hello(report jsonb) returns jsonb language plpgsql as $$
@@ -27,7 +30,7 @@ begin
       max_notebooks = (report ->> 'max_notebooks')::integer,
       agent = coalesce(report ->> 'version', '')
     where node = name_;
-    perform seen(report);
+    perform node_seen(report);
   end if;
   if epoch_ > known.epoch then
     -- The new agent may have lost what the old one was told.
