@@ -202,6 +202,7 @@ def configure(format: Literal["json", "console"], level: str) -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _time_and_event_first,
                 _renderer(format),
             ],
         )
@@ -248,6 +249,14 @@ def _safe(key: str, value: Any) -> Any:
     if isinstance(value, list | tuple | set | frozenset):
         return [_safe("", v) for v in value]
     return value
+
+
+def _time_and_event_first(
+    _logger: Any, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Processor: what an eye looks for stands on the left of each line."""
+    first = {key: event[key] for key in ("timestamp", "level", "event") if key in event}
+    return first | dict(event)
 
 
 def _renderer(format: Literal["json", "console"]) -> Any:

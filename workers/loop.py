@@ -113,11 +113,17 @@ class Reader:
             envelope = decode(delivery.body)
         except BadMessage as error:
             return await self._quarantine(delivery, error.reason, str(error))
-        lane = self.lane.origins.get(delivery.origin, self.lane)
+        lane = self._lane_of(delivery)
+        if lane is None:
+            detail = f"nothing here handles messages of {delivery.origin}"
+            return await self._quarantine(delivery, "unknown", detail)
         handler = lane.handlers.get(type(envelope.message))
         if handler is None:
             return await self._surely(delivery, delivery.ack, "ignored")
         return await self._handle(delivery, envelope, handler)
+
+    def _lane_of(self, delivery: Delivery) -> Lane | None:
+        return self.lane.origins.get(delivery.origin) if self.lane.origins else self.lane
 
     async def _handle(self, delivery: Delivery, envelope: Envelope, handler: Handler) -> str:
         try:

@@ -177,18 +177,35 @@ class Process:
 
     async def _repeat(self, tick: Tick) -> None:
         await self._declared.wait()
+        trouble = ""
         while True:
             started = perf_counter()
-            try:
-                async with asyncio.timeout(tick.seconds):
-                    await tick.call()
-                done = True
-            except (GreenroomError, TimeoutError) as error:
-                done = False
-                log.warning("tick.failed", tick=tick.name, error=str(error) or "took too long")
+            met = await _call(tick)
             took = perf_counter() - started
-            telemetry.ticked(tick.name, "done" if done else "failed", took)
+            telemetry.ticked(tick.name, "failed" if met else "done", took)
+            if met != trouble:  # once for each change: a tick may run twice a second
+                _tell(tick, met)
+                trouble = met
             await asyncio.sleep(max(0.0, tick.every_seconds - took))
+
+
+async def _call(tick: Tick) -> str:
+    """What went wrong, in words; empty when nothing did."""
+    try:
+        async with asyncio.timeout(tick.seconds):
+            await tick.call()
+    except GreenroomError as error:
+        return str(error)
+    except TimeoutError:
+        return f"it took more than {tick.seconds:g} s"
+    return ""
+
+
+def _tell(tick: Tick, met: str) -> None:
+    if met:
+        log.warning("tick.failed", tick=tick.name, error=met)
+    else:
+        log.info("tick.recovered", tick=tick.name)
 
 
 async def _never_ends(task: Task) -> None:

@@ -24,7 +24,7 @@ async def clean(amqp_url: str, installation: str) -> AsyncIterator[None]:
     yield
     async with await aio_pika.connect(amqp_url) as connection:
         channel = await connection.channel()
-        nodes = ("node.node1", "node.node2")
+        nodes = ("node.node1", "node.node2", "node.node3")
         for name in (*(queue.name for queue in SHARED), *nodes):
             await channel.queue_delete(f"{installation}.{name}")
         for name in EXCHANGES:
