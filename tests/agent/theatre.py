@@ -32,8 +32,8 @@ from workers.agent import wipe
 from workers.agent.agent import Agent
 
 R = TypeVar("R", bound=Report)
-DEADLINE_SECONDS = 150.0
-BUDGET_MS = 120_000
+DEADLINE_SECONDS = 240.0
+BUDGET_MS = 220_000
 
 
 class Reported:
@@ -142,12 +142,13 @@ class Theatre:
     """One node: its settings, its homes, and one agent after another."""
 
     def __init__(
-        self, engine: Docker, docker_host: str, image: str, installation: str, folder: Path
+        self, engine: Docker, docker_host: str, image: str, *, installation: str, folder: Path
     ) -> None:
         self.engine = engine
         self.image = image
         self.folder = folder
         self.homes = folder / "homes"
+        self.records = folder / "state" / "records"
         self.key = Fernet.generate_key().decode()
         self.settings = Settings(
             installation=installation,

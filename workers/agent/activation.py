@@ -236,7 +236,8 @@ class Activations:
         assert run is not None
         told = run.model_copy(update={"stages": stages.milliseconds()})
         about = {"notebook": item.entry.notebook, "lease": run.lease, "attempt": run.attempt}
-        # The report first: a crash before the journal probes again and says the same.
+        # Known and reported first: a crash before the journal probes again and says the same.
+        item.entry = item.entry.model_copy(update={"phase": "serving", "run": told})
         url = self._node.url(item.entry.port)
         self._node.reports.post(RunActivated, **about, url=url, stages=told.stages)
         with suppress(Leaving):

@@ -91,7 +91,12 @@ def rehearsal(
     place: Place, spec: ContainerSpec, image: Image, *, name: str, run: Path
 ) -> dict[str, Any]:
     """The container that records what the image imports: no network, home or user."""
-    host = _host(place, spec) | {"NetworkMode": "none", "Mounts": _channel(place, run)}
+    host = _host(place, spec) | {
+        "NetworkMode": "none",
+        "Mounts": _channel(place, run),
+        # Once per revision, within a time of its own, and every warm-up waits for it.
+        "CpuShares": READY_SHARES,
+    }
     ours = labels(place) | {"greenroom.rehearsal": name}
     marks = {"GREENROOM_NOTEBOOK": name, "GREENROOM_REHEARSAL": "1"}
     return _container(image, {**spec.environment, **marks}, ours, host)

@@ -33,6 +33,7 @@ class Watch:
         self._node = node
         self._cursor = time.time_ns()
         self._looking = asyncio.Lock()
+        self._looked_at = 0.0
         self._log = structlog.get_logger("agent.watch")
         self.answering = True
         self.strangers: Mapping[str, Listed] = {}
@@ -55,17 +56,18 @@ class Watch:
 
     async def keep_looking(self) -> None:
         """The list, every ten seconds, whatever the stream says."""
+        clock = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(LOOK_EVERY_SECONDS)
-            try:
+            await asyncio.sleep(self._looked_at + LOOK_EVERY_SECONDS - clock.time())
+            # An inventory that goes out has looked as well.
+            if clock.time() >= self._looked_at + LOOK_EVERY_SECONDS:
                 await self.look()
-            except Unavailable as error:
-                self._log.warning("engine.silent", error=str(error))
-            await self._node.threads.disk(self._node.dead.prune)
+                await self._node.threads.disk(self._node.dead.prune)
 
     async def look(self) -> bool:
         """Compare the engine's list with what we hold; True if it answered in full."""
         async with self._looking:
+            self._looked_at = asyncio.get_running_loop().time()
             try:
                 listed = await self._node.engine.list(self._node.labels)
             except GreenroomError as error:
