@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from controlplane.clients.postgres import Granted, Postgres, fold
 from controlplane.clients.postgres.driver import Driver
+from controlplane.errors import Conflict
 from controlplane.messages import (
     Held,
     LeaseRequest,
@@ -242,6 +244,29 @@ async def check(driver: Driver, moves: list[tuple[str, int]]) -> None:
 
     assert fold.text(folded) == fold.text(await fold.tables(driver))
     assert await postgres.violations() == []
+
+
+async def test_histories_that_run_at_the_same_time_keep_the_invariants(
+    postgres: Postgres, migrated_url: str
+) -> None:
+    """Four copies of every worker: whatever the locks do, it is a `Conflict` at the most."""
+    await stage.house(postgres, *NODES)
+    world = World(postgres)
+
+    async def live(seed: int) -> None:
+        for name, n in history(seed):
+            with suppress(Conflict):
+                await getattr(world, name)(n)
+
+    await asyncio.gather(*(live(seed) for seed in range(4)))
+
+    driver = await Driver.connect(
+        migrated_url, size=1, statement_cache_size=100, timeout_seconds=TIMEOUT_SECONDS
+    )
+    folded = fold.fold(await fold.journaled(driver))
+    assert fold.text(folded) == fold.text(await fold.tables(driver))
+    assert await postgres.violations() == []
+    await driver.close()
 
 
 def test_the_order_in_which_events_come_does_not_matter() -> None:
