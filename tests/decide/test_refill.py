@@ -182,6 +182,26 @@ def test_a_lowered_maximum_takes_warm_notebooks_and_never_people() -> None:
     assert retired(plan(seen, NOW)) == {0: "surplus", 1: "surplus"}
 
 
+def test_containers_going_away_count_against_a_lowered_maximum() -> None:
+    seen = snapshot(pool(warm=3, maximum=6), notebooks("3 ready 2 leased 2 retiring"))
+
+    assert retired(plan(seen, NOW)) == {0: "surplus"}
+
+
+def test_the_maximum_holds_over_the_numbers_of_single_nodes() -> None:
+    nodes = [node("a"), node("b")]
+
+    made = plan(snapshot(pool(warm_per_node=3, maximum=4), nodes=nodes), NOW)
+
+    assert sum(created(made).values()) == 4
+
+
+def test_no_more_than_sixteen_are_being_made_on_a_node_at_once() -> None:
+    held = notebooks("10 creating")
+
+    assert created(plan(snapshot(pool(warm=40), held), NOW)) == {"a": 6}
+
+
 def test_failed_containers_are_sent_away() -> None:
     assert retired(plan(snapshot(pool(warm=0), notebooks("2 failed")), NOW)) == {
         0: "failed",

@@ -5,81 +5,98 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
+from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controlplane.decide.refill import Failure, Plan, Snapshot, plan
-from controlplane.model import NodeState, NotebookPhase
+from controlplane.decide.refill import Failure, NodeView, Plan, Snapshot, plan
+from controlplane.model import NodeState, Notebook, NotebookPhase, Pool
 from tests.decide.fleets import NOW, node, notebook, pool, snapshot
 
 NODES = ("a", "b", "c")
 COMING = (NotebookPhase.CREATING, NotebookPhase.WARMING)
-every = settings(derandomize=True, max_examples=300, deadline=None, database=None)
+every = settings(derandomize=True, max_examples=400, deadline=None, database=None)
 
 
-@st.composite
-def snapshots(draw: st.DrawFn) -> Snapshot:
+# What matters must come often, or the properties below hold of nothing.
+PHASES = (
+    *["ready"] * 8,
+    *["leased"] * 3,
+    *["creating", "warming", "retiring"] * 2,
+    *["failed", "lost"],
+)
+STATES = (*["ready"] * 8, "suspect", "cordoned", "draining", "lost")
+MINUTES = (0.1, 1.0, 5.0, 8.0, 14.0, 16.0, 60.0, 1300.0, 1380.0, 1500.0)
+
+
+def imagined(chance: Random) -> Snapshot:
+    """A pool, its nodes and notebooks, as chance has it."""
     held = [
-        notebook(i, phase, on=on, revision=revision, minutes=minutes)
-        for i, (phase, on, revision, minutes) in enumerate(
-            draw(
-                st.lists(
-                    st.tuples(
-                        st.sampled_from([p.value for p in NotebookPhase if p != "gone"]),
-                        st.sampled_from(NODES),
-                        st.integers(1, 3),
-                        st.sampled_from([0.1, 5.0, 14.0, 16.0, 1300.0, 1380.0, 1500.0]),
-                    ),
-                    max_size=25,
-                )
-            )
+        notebook(
+            number,
+            chance.choice(PHASES),
+            on=chance.choice(NODES),
+            revision=chance.choice([1, 2, 2, 3, 3, 3]),
+            minutes=chance.choice(MINUTES),
         )
+        for number in range(chance.randint(0, 25))
     ]
+    return snapshot(
+        imagined_pool(chance),
+        held,
+        nodes=imagined_nodes(chance, held),
+        waiting=few(chance, 5),
+        activating=few(chance, 2),
+        failures=imagined_failures(chance),
+        same_revisions=frozenset(chance.sample([1, 2, 3], few(chance, 2))),
+    )
+
+
+def imagined_nodes(chance: Random, held: list[Notebook]) -> list[NodeView]:
     per_node = Counter(n.node for n in held if n.phase not in ("gone", "lost"))
-    nodes = [
+    return [
         node(
             name,
-            state=draw(st.sampled_from(list(NodeState))).value,
-            places=draw(st.integers(1, 30)),
-            occupied=per_node[name] + draw(st.integers(0, 3)),
+            state=chance.choice(STATES),
+            places=chance.choice([3, 10, 30, 60]),
+            occupied=per_node[name] + few(chance, 3),
         )
-        for name in NODES[: draw(st.integers(0, 3))]
+        for name in NODES[: chance.choice([0, 1, 1, 2, 2, 3, 3])]
     ]
-    target = draw(st.integers(0, 12))
-    spec = {"warm": target} if draw(st.booleans()) else {"warm_per_node": target}
-    of = pool(
-        revision=draw(st.integers(2, 3)),
-        changed_at=NOW - timedelta(minutes=draw(st.sampled_from([0, 10, 19, 21, 60]))),
-        maximum=draw(st.none() | st.integers(0, 30)),
-        refill_below=draw(st.none() | st.integers(1, 12)),
-        paused=draw(st.booleans()) and draw(st.booleans()),
-        **spec,
+
+
+def imagined_pool(chance: Random) -> Pool:
+    kind = chance.choice(["warm", "warm_per_node"])
+    return pool(
+        revision=chance.choice([2, 3, 3]),
+        changed_at=NOW - timedelta(minutes=chance.choice([0, 19, 21, 60, 90])),
+        maximum=chance.choice([None, chance.randint(0, 40)]),
+        refill_below=chance.choice([None, chance.randint(1, 12)]),
+        paused=chance.random() < 0.1,
+        **{kind: chance.randint(0, 8)},
     )
-    failures = tuple(
-        Failure(revision=r, node=n, count=c, last_at=NOW - timedelta(seconds=s))
-        for r, n, c, s in draw(
-            st.lists(
-                st.tuples(
-                    st.integers(1, 3),
-                    st.sampled_from(NODES),
-                    st.integers(1, 12),
-                    st.integers(0, 90),
-                ),
-                max_size=2,
-                unique_by=lambda f: f[:2],
-            )
+
+
+def imagined_failures(chance: Random) -> tuple[Failure, ...]:
+    return tuple(
+        Failure(
+            revision=chance.randint(2, 3),
+            node=name,
+            count=chance.randint(1, 12),
+            last_at=NOW - timedelta(seconds=chance.randint(0, 90)),
         )
+        for name in NODES[: few(chance, 2)]
     )
-    return snapshot(
-        of,
-        held,
-        nodes=nodes,
-        waiting=draw(st.integers(0, 6)),
-        activating=draw(st.sampled_from([0, 0, 3])),
-        failures=failures,
-        same_revisions=frozenset(draw(st.sets(st.integers(1, 3)))),
-    )
+
+
+def few(chance: Random, most: int) -> int:
+    """Zero as often as not."""
+    return max(0, chance.randint(-most, most))
+
+
+def snapshots() -> st.SearchStrategy[Snapshot]:
+    return st.integers(0, 2**32).map(lambda seed: imagined(Random(seed)))
 
 
 def offered(seen: Snapshot) -> set[str]:
@@ -88,6 +105,28 @@ def offered(seen: Snapshot) -> set[str]:
 
 def count(made: Plan) -> int:
     return sum(c.count for c in made.create)
+
+
+def test_the_imagined_pools_reach_every_kind_of_plan() -> None:
+    met: Counter[str] = Counter()
+
+    @every
+    @given(snapshots())
+    def imagine(seen: Snapshot) -> None:
+        made = plan(seen, NOW, held_since=NOW - timedelta(minutes=1))
+        met.update({r.reason for r in made.retire})
+        spec = seen.pool.spec
+        met["creates"] += bool(made.create)
+        met["creates near a maximum"] += bool(made.create) and spec.maximum is not None
+        met["creates per node"] += bool(made.create) and spec.warm_per_node is not None
+        met["at capacity"] += "at capacity" in made.why
+        met["failing"] += "failed to warm" in made.why
+
+    imagine()
+
+    reasons = {"surplus", "superseded", "stale", "draining", "stuck", "failed"}
+    others = {"creates", "creates near a maximum", "creates per node", "at capacity", "failing"}
+    assert {what for what in reasons | others if met[what] < 2} == set()
 
 
 @every

@@ -49,6 +49,11 @@ def test_superseded_warm_notebooks_go_one_for_one(new: str, gone: int) -> None:
     assert reasons(rollout(new)) == ["superseded"] * gone
 
 
+def test_superseded_ones_above_the_target_stay_until_a_new_one_is_ready() -> None:
+    assert reasons(rollout("", old="5 ready")) == []
+    assert reasons(rollout("1 ready", old="5 ready")) == ["superseded"] * 3
+
+
 def test_superseded_warm_notebooks_stay_while_anybody_waits() -> None:
     assert plan(replace(rollout("3 ready"), waiting=1), NOW).retire == ()
 
@@ -88,6 +93,13 @@ def test_the_end_of_the_twenty_minutes_is_looked_at_again() -> None:
     made = plan(rollout("3 ready", minutes_ago=5), NOW)
 
     assert made.look_again_in == pytest.approx(15 * 60)
+
+
+def test_the_moment_when_one_becomes_too_old_is_looked_at_again() -> None:
+    made = plan(snapshot(pool(warm=1), [notebook(1, minutes=0)]), NOW)
+
+    assert made.look_again_in is not None
+    assert 0.9 * 86_400 <= made.look_again_in <= 86_400
 
 
 HOUR = 60
