@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from jupyterhub.utils import url_path_join
 
-from controlplane import settings
+from controlplane import settings, telemetry
 from controlplane.errors import BadSettings
 from controlplane.spawner import hub_url, identity
 from controlplane.spawner.door import Address, Door
@@ -37,6 +37,8 @@ def door_of(spawner: Any) -> Door:
     if address not in _doors:
         if hub_url.is_loopback(address.api_url):
             spawner.log.error(hub_url.advice(address.api_url))
+        # What our client logs goes where the hub's own lines go.
+        telemetry.configure_in_hub(spawner.log)
         door = Door(address, log=spawner.log)
         door.open()
         _doors[address] = door

@@ -300,3 +300,21 @@ async def test_a_snapshot_that_is_late_still_adopts_before_the_hub_looks_for_the
 
     assert await url == f"{stage.URL}/user/ann/"
     await door.close()
+
+
+async def test_the_first_reason_of_an_end_stands_and_is_told_once(
+    road: stage.Road, door: Door
+) -> None:
+    spawner = await served(road, door)
+    lease = road.all(LeaseRequest)[0].lease
+    calls: list[str] = []
+    stopped = await told(spawner)
+    spawner.add_poll_callback(calls.append, "stopped")
+    await road.tell(LeaseEnded(lease=lease, reason="died"))
+
+    await road.tell(LeaseEnded(lease=lease, reason="stopped"))
+
+    async with asyncio.timeout(stage.SOON):
+        await stopped.wait()
+    assert await spawner.poll() == 1
+    assert calls == ["stopped"]
