@@ -34,7 +34,14 @@ RECIPE = ("Dockerfile", "requirements.txt", "start.sh", "hooks")
 PACKAGES = ("python3", "python3-venv", "tini", "ca-certificates")
 PULL_SECONDS, BASE_SECONDS, BUILD_SECONDS = 60.0, 900.0, 1800.0
 CERTIFICATES = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
-PIP_SETTINGS = ("index-url", "extra-index-url", "trusted-host", "timeout", "proxy")
+PIP_SETTINGS = (
+    "index-url",
+    "extra-index-url",
+    "trusted-host",
+    "default-timeout",
+    "timeout",
+    "proxy",
+)
 
 Say = Callable[[str], None]
 

@@ -6,6 +6,7 @@ from types import ModuleType
 
 import pytest
 
+from scripts.stack.image import PLAIN_TAG
 from tests.notebook.containers import ENTRY, Booth, Docker
 
 pytestmark = pytest.mark.engine
@@ -100,3 +101,28 @@ def test_an_image_whose_jupyterhub_singleuser_is_no_script_says_so(booth: Booth)
 
     assert booth.exit_code() == 65
     assert "does not begin with an interpreter line" in booth.log()
+
+
+@pytest.mark.parametrize("flavour", ["demo", "plain"])
+def test_the_image_keeps_nothing_of_the_machine_that_built_it(
+    docker: Docker, image: str, flavour: str
+) -> None:
+    chosen = image if flavour == "demo" else PLAIN_TAG
+    asked = 'test ! -e /trust && test ! -e /etc/pip.conf && grep -c "BEGIN" "$0"; pip config list'
+    bundle = "/etc/ssl/certs/ca-certificates.crt"
+    name = docker.run(chosen, ("-c", asked, bundle), "--entrypoint", "sh", "--network", "none")
+
+    assert docker("wait", name).strip() == "0"
+    assert docker("logs", name).split()[1:] == []
+
+
+def test_a_lease_that_needs_a_new_interpreter_is_served_and_says_why_it_was_slow(
+    booth: Booth, lease: dict[str, str]
+) -> None:
+    booth.start(ENTRY, WARM)
+    booth.wait_until_warm()
+    answers = booth.activate(environment={**lease, "PYTHONUNBUFFERED": "1"})
+
+    assert [list(answer)[0] for answer in answers] == ["accepted", "serving"]
+    assert answers[1]["cold"] == "PYTHONUNBUFFERED must be set before Python starts"
+    assert "version" in booth.play("-c", ASK)
