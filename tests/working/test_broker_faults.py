@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import aio_pika
 import pytest
 
 from controlplane.clients.rabbitmq import Broker, command, hub
 from controlplane.clients.rabbitmq.publisher import LATE_IN_A_ROW
-from controlplane.errors import Unavailable
+from controlplane.errors import Unavailable, Unroutable
 from controlplane.messages import LeaseEnded, decode
 from tests.working.conftest import DEADLINE, Inbox, happens, retire
 from tests.working.fault_proxy import FaultProxy
@@ -30,6 +29,15 @@ async def publish_until_it_goes(broker: Broker, reason: str) -> None:
                 return await broker.publish(retire(reason), command("node1"))
             except Unavailable:
                 continue
+
+
+async def check_until_it_goes(broker: Broker) -> None:
+    async with asyncio.timeout(DEADLINE):
+        while True:
+            try:
+                return await broker.check()
+            except Unavailable:
+                await broker.connected.wait()
 
 
 async def test_a_cut_connection_loses_nothing_and_the_consumer_reads_on(
@@ -70,8 +78,8 @@ async def test_a_deleted_queue_is_declared_again_and_read_on(
         while inbox.empty():
             try:
                 await broker.publish(retire("after"), command("node1"))
-            except Exception:  # noqa: BLE001 unroutable until it is there again
-                await asyncio.sleep(0.02)
+            except Unroutable:
+                await asyncio.sleep(0.02)  # until the consumer has declared it again
 
     assert b"after" in (await inbox.next()).body
 
@@ -86,7 +94,6 @@ async def test_a_broker_that_is_down_at_the_start_is_reached_when_it_comes(
         await hub_side.publish(LeaseEnded(lease=LEASE, reason="stopped"), hub("h-1"))
         greeted.set()
 
-    started = time.monotonic()
     hub_side = Broker.start(proxy.url, installation=installation, source="h", on_connect=greet)
     await hub_side.consume("hub.h-1", inbox.put, prefetch=16)
     with pytest.raises(Unavailable, match="not answer"):
@@ -101,7 +108,6 @@ async def test_a_broker_that_is_down_at_the_start_is_reached_when_it_comes(
     delivery = await inbox.next()
 
     assert not was_connected
-    assert time.monotonic() - started >= 0
     assert decode(delivery.body).message == LeaseEnded(lease=LEASE, reason="stopped")
     await hub_side.close()
 
@@ -162,15 +168,8 @@ async def test_a_canary_that_is_not_confirmed_makes_the_publisher_connect_anew(
     await happens(lambda: not far_broker.connected.is_set())
     proxy.release()
     await within_deadline(far_broker.connected)
-    async with asyncio.timeout(DEADLINE):
-        while True:
-            try:
-                break_at = await far_broker.check()
-            except Unavailable:
-                continue
-            break
+    await check_until_it_goes(far_broker)
 
-    assert break_at is None
     assert far_broker.generation > generation
 
 

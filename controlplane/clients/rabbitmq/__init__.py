@@ -6,6 +6,7 @@ topology     every exchange and queue, and what binds them
 link         one connection, kept up
 consumer     one queue being read, through reconnects and deleted queues
 delivery     one message in hand
+canary       a message to ourselves
 quarantine   what people see of messages that nobody could handle
 
 Names of queues and exchanges are written without the installation's prefix

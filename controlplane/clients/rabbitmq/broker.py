@@ -11,18 +11,17 @@ import structlog
 
 from controlplane import telemetry
 from controlplane.clients.rabbitmq import declare, quarantine
+from controlplane.clients.rabbitmq.canary import Canary
 from controlplane.clients.rabbitmq.consumer import Consumer, OnDelivery
-from controlplane.clients.rabbitmq.delivery import Delivery
 from controlplane.clients.rabbitmq.faults import CONNECT_SECONDS, Backoff
 from controlplane.clients.rabbitmq.link import Link
 from controlplane.clients.rabbitmq.publisher import Parcel, Publisher
 from controlplane.clients.rabbitmq.quarantine import Quarantined
 from controlplane.clients.rabbitmq.routes import Route
 from controlplane.clients.rabbitmq.topology import queue as named
-from controlplane.errors import Refused, Retry, Terminal, Unavailable, Unroutable
+from controlplane.errors import Retry, Terminal, Unavailable
 from controlplane.messages import Message, encode
 
-CANARY_SECONDS = 5.0
 OnConnect = Callable[[], Awaitable[None]]
 
 log = structlog.get_logger()
@@ -49,8 +48,8 @@ class Broker:
         self._consumers: list[Consumer] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._greeting: asyncio.Task[None] | None = None
-        self._canary: asyncio.Future[None] | None = None
-        self._canary_queue = f"canary.{uuid4().hex}"
+        self._canary = Canary(self._publishing, self._publisher, prefix=installation)
+        self._canary_consumer: Consumer | None = None
         self._closing = False
 
     @classmethod
@@ -93,11 +92,8 @@ class Broker:
 
     async def declare(self) -> None:
         """Everything shared. Idempotent. `Unavailable`, or `Refused` for a queue that differs."""
-        channel = await self._consuming.channel()
-        try:
+        async with self._consuming.borrowed() as channel:
             await declare.declare_shared(channel, prefix=self.installation)
-        finally:
-            await channel.close()
 
     async def declare_node(self, node: str) -> str:
         """The queue of an agent's commands; its name."""
@@ -159,54 +155,25 @@ class Broker:
         """One message to ourselves over both connections. `Unavailable` if it does not come."""
         if not self.connected.is_set():
             raise Unavailable(f"the broker is not connected: {self.trouble}")
-        consumer = await self._canary_consumer()
-        self._canary = asyncio.get_running_loop().create_future()
-        try:
-            async with asyncio.timeout(CANARY_SECONDS):
-                await consumer.consuming.wait()
-                await self._sing()
-                await self._canary
-        except Unroutable as error:
-            raise Unavailable(f"the canary's queue is not there: {error}") from None
-        except TimeoutError:
-            raise Unavailable(f"the canary did not come back in {CANARY_SECONDS:g} s") from None
+        if self._canary_consumer is None:
+            hear = self._canary.hear
+            self._canary_consumer = await self.consume(self._canary.queue, hear, prefetch=1)
+        await self._canary.fly(self._canary_consumer)
 
     async def quarantined(self, limit: int = 100) -> list[Quarantined]:
         """The oldest messages in quarantine. They stay there."""
-        channel = await self._consuming.channel()
-        try:
-            taken = await quarantine.take(channel, f"{self.installation}.quarantine", limit)
-            return [quarantine.describe(message) for message in taken]
-        finally:
-            # Unacked messages go back to where they were.
-            await channel.close()
+        async with self._consuming.borrowed() as channel:
+            return await quarantine.listed(channel, prefix=self.installation, limit=limit)
 
     async def replay(self, message_id: str) -> bool:
         """Send a quarantined message to its queue again; False if there is no such message.
 
         `Refused` when something was cut out of it (a seal, the end of an oversized body).
         """
-        channel = await self._consuming.channel()
-        try:
-            taken = await quarantine.take(channel, f"{self.installation}.quarantine", 10_000)
-            found = next((m for m in taken if m.message_id == message_id), None)
-            if found is None:
-                return False
-            described = quarantine.describe(found)
-            if not described.replayable:
-                raise Refused(f"{message_id} is not whole, a seal or its end was cut out: drop it")
-            await self._publisher.send(
-                Parcel(
-                    exchange="",
-                    key=f"{self.installation}.{described.queue}",
-                    body=found.body,
-                    message_id=uuid4().hex,
-                )
+        async with self._consuming.borrowed() as channel:
+            return await quarantine.replay(
+                channel, self._publisher, prefix=self.installation, message_id=message_id
             )
-            await found.ack()
-            return True
-        finally:
-            await channel.close()
 
     async def close(self) -> None:
         """Close both connections. Messages in hand go back to their queues."""
@@ -219,40 +186,9 @@ class Broker:
             self.died.cancel()
 
     async def _declare_one(self, name: str) -> str:
-        channel = await self._consuming.channel()
-        try:
+        async with self._consuming.borrowed() as channel:
             await declare.declare_queue(channel, named(name), prefix=self.installation)
-        finally:
-            await channel.close()
         return name
-
-    async def _canary_consumer(self) -> Consumer:
-        for consumer in self._consumers:
-            if consumer.queue == self._canary_queue:
-                return consumer
-        return await self.consume(self._canary_queue, self._on_canary, prefetch=1)
-
-    async def _sing(self) -> None:
-        try:
-            await self._publisher.send(
-                Parcel(
-                    exchange="",
-                    key=f"{self.installation}.{self._canary_queue}",
-                    body=b"{}",
-                    message_id=uuid4().hex,
-                    persistent=False,
-                ),
-                seconds=CANARY_SECONDS,
-            )
-        except Retry as error:
-            # Publishing anew costs nobody anything, and tells deaf from down.
-            self._publishing.drop(f"the canary was not confirmed: {error}")
-            raise
-
-    async def _on_canary(self, delivery: Delivery) -> None:
-        if self._canary is not None and not self._canary.done():
-            self._canary.set_result(None)
-        await delivery.ack()
 
     def _on_change(self) -> None:
         up = self._publishing.up.is_set() and self._consuming.up.is_set()

@@ -16,7 +16,7 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from controlplane.clients.rabbitmq.declare import declare_queue
 from controlplane.clients.rabbitmq.delivery import Delivery
 from controlplane.clients.rabbitmq.faults import CALL_SECONDS, Backoff, translated
-from controlplane.clients.rabbitmq.link import Link
+from controlplane.clients.rabbitmq.link import Link, close_channel
 from controlplane.clients.rabbitmq.publisher import Publisher
 from controlplane.clients.rabbitmq.topology import queue as named
 from controlplane.errors import GreenroomError
@@ -110,7 +110,7 @@ class Consumer:
                 await self._changed.wait()
         finally:
             self._not_consuming()
-            await _close(channel)
+            await close_channel(channel)
 
     async def _start(self, channel: AbstractChannel, on_delivery: OnDelivery) -> None:
         # Declared each time: it may have been deleted, or the broker may be a new one.
@@ -146,11 +146,3 @@ class Consumer:
         log.warning("consumer.cancelled_by_broker", queue=self.queue)
         self._not_consuming()
         self._changed.set()
-
-
-async def _close(channel: AbstractChannel) -> None:
-    try:
-        async with translated("close a channel", CALL_SECONDS):
-            await channel.close()
-    except GreenroomError as error:
-        log.debug("channel.close_failed", error=str(error))

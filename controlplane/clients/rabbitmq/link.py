@@ -7,7 +7,8 @@ and cancelled consumers only in part, and we need to know exactly when it is up.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import aio_pika
 import structlog
@@ -72,6 +73,15 @@ class Link:
             raise
         return channel
 
+    @asynccontextmanager
+    async def borrowed(self) -> AsyncIterator[AbstractChannel]:
+        """A channel for one job; what is unacked at its end goes back to its queue."""
+        channel = await self.channel()
+        try:
+            yield channel
+        finally:
+            await close_channel(channel)
+
     def drop(self, why: str) -> None:
         """Give this connection up: it is there and does not work. A new one follows."""
         log.warning("broker.dropped", link=self._name, why=why)
@@ -118,3 +128,12 @@ class Link:
             log.warning("broker.unreachable", link=self._name, error=str(error))
         self.trouble = str(error)
         await asyncio.sleep(seconds)
+
+
+async def close_channel(channel: AbstractChannel) -> None:
+    """Close it, or leave that to the broker."""
+    try:
+        async with translated("close a channel", CLOSE_SECONDS):
+            await channel.close()
+    except Unavailable as error:
+        log.debug("channel.close_unanswered", error=str(error))

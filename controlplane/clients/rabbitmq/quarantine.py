@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from uuid import uuid4
 
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
 from controlplane.clients.rabbitmq.faults import CALL_SECONDS, translated
+from controlplane.clients.rabbitmq.publisher import Parcel, Publisher
+from controlplane.errors import Refused
 from controlplane.messages.envelope import MAX_BYTES
 
 KEPT_OF_OVERSIZED = 4 * 1024
+MOST_SEARCHED = 10_000
 # A Fernet token as bytes, with or without the zero bytes of UTF-16 between its letters.
 _SEAL = re.compile(rb"g\x00?(?:A\x00?){4}(?:[A-Za-z0-9_=-]\x00?){20,}")
 
@@ -69,7 +73,36 @@ def _broker_reason(deaths: object) -> str:
     return "dead_letter"
 
 
-async def take(channel: AbstractChannel, queue: str, limit: int) -> list[AbstractIncomingMessage]:
+async def listed(channel: AbstractChannel, *, prefix: str, limit: int) -> list[Quarantined]:
+    """The oldest; they go back where they were when the channel closes."""
+    taken = await _take(channel, f"{prefix}.quarantine", limit)
+    return [describe(message) for message in taken]
+
+
+async def replay(
+    channel: AbstractChannel, publisher: Publisher, *, prefix: str, message_id: str
+) -> bool:
+    """Send it to the queue it came from and take it out of quarantine; False if it is not there.
+
+    `Refused` when something was cut out of it.
+    """
+    taken = await _take(channel, f"{prefix}.quarantine", MOST_SEARCHED)
+    found = next((message for message in taken if message.message_id == message_id), None)
+    if found is None:
+        return False
+    described = describe(found)
+    if not described.replayable:
+        raise Refused(
+            f"{message_id} is not whole: a seal or its end was cut out, nobody can use it"
+        )
+    key = f"{prefix}.{described.queue}"
+    await publisher.send(Parcel(exchange="", key=key, body=found.body, message_id=uuid4().hex))
+    async with translated("take it out of quarantine", CALL_SECONDS):
+        await found.ack()
+    return True
+
+
+async def _take(channel: AbstractChannel, queue: str, limit: int) -> list[AbstractIncomingMessage]:
     """Up to `limit` messages, unacked: closing the channel puts them back in their order."""
     taken: list[AbstractIncomingMessage] = []
     async with translated("read quarantine", CALL_SECONDS):
