@@ -7,6 +7,7 @@ ever comes from a container that somebody used.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 from collections import defaultdict
@@ -28,7 +29,7 @@ LARGEST_RECORD = 1024 * 1024
 
 
 class Rehearsals:
-    """Records by the hash of what shapes the container."""
+    """Records by the hash of what shapes a rehearsal."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -38,8 +39,7 @@ class Rehearsals:
 
     async def record(self, spec: ContainerSpec, image: Image) -> bytes:
         """The record, made first if there is none. `WarmupError` if the image cannot."""
-        # Of the image itself, not of its tag: that may move.
-        name = f"{spec.hash()[:32]}-{image.id.rpartition(':')[2][:32]}"
+        name = _name_of(spec, image)
         async with self._one_at_a_time[name]:
             file = self._folder / f"{name}.json"
             if not file.exists():
@@ -100,6 +100,12 @@ class Rehearsals:
         except (GreenroomError, OSError) as error:
             # The sweep of the next start tries again; a container that ended costs nothing.
             self._log.warning("rehearsal.left_behind", name=name, error=str(error))
+
+
+def _name_of(spec: ContainerSpec, image: Image) -> str:
+    """Of the image itself, as a tag moves; homes and limits change no list of modules."""
+    shapes = [image.id, sorted(spec.environment.items())]
+    return hashlib.sha256(json.dumps(shapes).encode()).hexdigest()
 
 
 def _read(file: Path) -> bytes:

@@ -1,0 +1,60 @@
+"""Storage that hangs costs its own threads, never the agent."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from workers.agent.homes import HomeUnreachable
+from workers.agent.threads import STORAGE_THREADS, Threads
+
+
+@pytest.fixture
+def hung() -> Iterator[threading.Event]:
+    """Storage that answers when this is set."""
+    answers = threading.Event()
+    yield answers
+    answers.set()
+
+
+@pytest.fixture
+def threads() -> Iterator[Threads]:
+    threads = Threads(storage_seconds=0.05)
+    yield threads
+    threads.close()
+
+
+async def test_hung_storage_is_given_up_and_the_disk_works_on(
+    threads: Threads, hung: threading.Event
+) -> None:
+    def opens() -> int:
+        hung.wait()
+        return os.open("/", os.O_PATH)
+
+    for _ in range(STORAGE_THREADS):
+        with pytest.raises(HomeUnreachable, match="did not answer"):
+            await threads.storage(opens)
+    with pytest.raises(HomeUnreachable, match="hang on this node already"):
+        await threads.storage(opens)
+
+    assert await threads.disk(lambda: 7) == 7
+
+
+async def test_a_handle_that_comes_late_is_closed(threads: Threads, hung: threading.Event) -> None:
+    reading, writing = os.pipe()
+
+    def opens() -> int:
+        hung.wait()
+        return writing
+
+    with pytest.raises(HomeUnreachable):
+        await threads.storage(opens)
+    hung.set()
+    # The pipe's end comes when its only writing handle is closed.
+    rest = await threads.disk(os.read, reading, 1)
+    os.close(reading)
+
+    assert rest == b""
