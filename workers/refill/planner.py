@@ -143,4 +143,7 @@ class Planner:
         news = made.why.partition(": next try")[0]
         if news != self._why.get(pool, ""):
             self._why[pool] = news
-            log.warning("refill.short", pool=pool, why=made.why or "nothing keeps it any more")
+            if news:
+                log.warning("refill.short", pool=pool, why=made.why)
+            else:
+                log.info("refill.unhindered", pool=pool)
