@@ -73,10 +73,12 @@ class Reader:
     @property
     def state(self) -> str:
         """For people: `reading`, `paused` while a service is away, or `waiting` for the broker."""
-        if self._waiting:
+        consumer = self._consumer
+        if consumer is None:
+            return "waiting"
+        if self._waiting and consumer.quiet.is_set():
             return "paused"
-        reading = self._consumer is not None and self._consumer.consuming.is_set()
-        return "reading" if reading else "waiting"
+        return "reading" if consumer.consuming.is_set() else "waiting"
 
     async def drain(self, seconds: float) -> bool:
         """Read nothing new and let handlers in hand finish; False if some did not."""

@@ -208,7 +208,8 @@ async def test_while_a_service_is_away_the_lane_waits_and_then_loses_nothing(
             raise Unavailable("postgres did not answer")
 
     handled.told["first"] = ask_the_service
-    reader = await reading(handled.lane(prefetch=1))
+    # The broker would give it a second one to hold.
+    reader = await reading(handled.lane(prefetch=2))
 
     await order(broker, "first")
     await happens(lambda: reader.state == "paused")
