@@ -32,6 +32,7 @@ async def test_a_restarted_agent_adopts_warm_and_serving_notebooks(theatre: Thea
     first = theatre.activate_order(serving.notebook)
     await theatre.take(first)
     activated = await theatre.reported.wait(RunActivated)
+    await theatre.settled(serving.notebook)
     old_epoch = theatre.agent.node.reports.epoch
 
     await theatre.restart()

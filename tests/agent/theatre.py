@@ -265,6 +265,13 @@ class Theatre:
     async def take(self, command: Any) -> None:
         await self.agent.desk.take(command)
 
+    async def settled(self, notebook: str) -> None:
+        """Wait until what is under way with it has ended, its journal included."""
+        item = self.agent.node.registry.get(notebook)
+        assert item is not None
+        if item.work is not None:
+            await asyncio.wait([item.work], timeout=DEADLINE_SECONDS)
+
     def container_name(self, notebook: str) -> str:
         return f"{self.settings.installation}-{notebook}"
 

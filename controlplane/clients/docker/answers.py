@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from controlplane.clients.docker.engine import Facts, Happening, Image, Listed, Seen, State
@@ -48,6 +48,16 @@ def image(found: Mapping[str, Any]) -> Image:
 def listed(line: Mapping[str, Any]) -> Listed:
     """From one element of `/containers/json`."""
     return Listed(id=line["Id"], labels=line.get("Labels") or {}, state=state(line.get("State")))
+
+
+def all_listed(lines: Sequence[Mapping[str, Any]]) -> list[Listed]:
+    """From `/containers/json`."""
+    return [listed(line) for line in lines]
+
+
+def made(answer: Mapping[str, Any]) -> str:
+    """From `/containers/create`: the id."""
+    return str(answer["Id"])
 
 
 def seen(found: Mapping[str, Any]) -> Seen:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import aiodocker
 import aiohttp
@@ -15,6 +15,8 @@ from aiodocker.exceptions import DockerError
 from controlplane.clients.docker import answers
 from controlplane.clients.docker.engine import Facts, Happening, Image, Listed, Seen
 from controlplane.errors import BadSettings, Conflict, Refused, Unavailable
+
+T = TypeVar("T")
 
 LONGEST_LINE = 1024 * 1024
 # The engine answers 500 where another process has the port.
@@ -36,11 +38,11 @@ class Docker:
         await self._docker.close()
 
     async def facts(self) -> Facts:
-        return answers.facts(await self._json("info"))
+        return _read(answers.facts, await self._json("info"))
 
     async def image(self, name: str) -> Image | None:
         with suppress(_Missing):
-            return answers.image(await self._json(f"images/{name}/json"))
+            return _read(answers.image, await self._json(f"images/{name}/json"))
         return None
 
     async def ensure_network(self, name: str, config: Mapping[str, Any]) -> None:
@@ -69,7 +71,7 @@ class Docker:
             )
         except _Missing as error:
             raise Refused(str(error)) from None
-        return str(made["Id"])
+        return _read(answers.made, made)
 
     async def start(self, container: str) -> None:
         try:
@@ -83,12 +85,12 @@ class Docker:
 
     async def inspect(self, container: str) -> Seen | None:
         with suppress(_Missing):
-            return answers.seen(await self._json(f"containers/{container}/json"))
+            return _read(answers.seen, await self._json(f"containers/{container}/json"))
         return None
 
     async def list(self, labels: Mapping[str, str]) -> list[Listed]:
         params = {"all": "1", "filters": _filters(labels)}
-        return [answers.listed(line) for line in await self._json("containers/json", params=params)]
+        return _read(answers.all_listed, await self._json("containers/json", params=params))
 
     async def set_cpu_shares(self, container: str, shares: int) -> None:
         with suppress(_Missing):
@@ -119,9 +121,10 @@ class Docker:
         try:
             async with self._docker._query("events", params=params, timeout=quiet) as answer:
                 async for line in _lines(answer.content):
-                    yield answers.happening(line)
+                    yield _read(answers.happening, line)
         except (DockerError, aiohttp.ClientError, TimeoutError, ValueError, KeyError) as error:
-            raise Unavailable(f"the engine's event stream ended: {error!r}"[:300]) from None
+            raise Unavailable(f"the engine's event stream broke: {error!r}"[:300]) from None
+        raise Unavailable("the engine ended its event stream")
 
     async def _json(
         self,
@@ -174,6 +177,14 @@ class Docker:
 
 class _Missing(Refused):
     """404: each caller says what that means."""
+
+
+def _read(to: Callable[[Any], T], answer: Any) -> T:
+    """An answer of another shape than the engine's says nothing, least of all an absence."""
+    try:
+        return to(answer)
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise Unavailable(f"the engine answered what it never does: {error!r}"[:300]) from None
 
 
 def _translated(error: DockerError, what: str) -> Exception:

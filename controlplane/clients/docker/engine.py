@@ -106,7 +106,7 @@ class Engine(Protocol):
         """The last lines of stdout and stderr, as bytes; b"" if it does not exist."""
 
     def events(self, labels: Mapping[str, str], *, since: int) -> AsyncIterator[Happening]:
-        """The stream from `since` (nanoseconds) on; ends or raises `Unavailable` with it."""
+        """The stream from `since` (nanoseconds) on; ends only with `Unavailable`."""
 
     async def close(self) -> None:
         """Let go of the connections."""
