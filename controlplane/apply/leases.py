@@ -33,6 +33,7 @@ from controlplane.model.rows import Lease, Notebook
 
 # What lies between a request received and its activation ordered.
 ORDERED = ("pop", "decide", "order")
+MOST_STAGES = 32
 # Stages with a metric of their own. Agents name theirs in reports, so others may appear.
 STAGES = frozenset(
     {*ORDERED, "line", "wait", "mount", "handover", "activation", "probe", "serve", "answer"}
@@ -93,6 +94,7 @@ class LeaseEffects:
 
         `stages`: milliseconds of what this process did for it before. Raises `Unavailable`.
         """
+        self._tell(granted)
         match granted.lease.phase:
             case LeasePhase.CLAIMED:
                 await self._claimed(granted, dict(stages or {}))
@@ -101,7 +103,6 @@ class LeaseEffects:
             case LeasePhase.WAITING | LeasePhase.ENDED:
                 await send(self._broker, orders(granted) + answers(granted))
         self._outbox.wake()
-        self._tell(granted)
 
     async def again(self, granted: Granted, *, to: str = "") -> None:
         """Publish the commands and answers of a row as it stands; nothing was decided."""
@@ -113,30 +114,34 @@ class LeaseEffects:
 
     async def _claimed(self, granted: Granted, stages: dict[str, float]) -> None:
         started = perf_counter()
-        await send(self._broker, orders(granted) + answers(granted))
-        stages["order"] = (perf_counter() - started) * 1000
-        if not fresh(granted):
-            return
+        try:
+            await send(self._broker, orders(granted) + answers(granted))
+        finally:
+            # It was decided, also when the broker is away and the sweep orders it later.
+            if fresh(granted):
+                self._ordered(granted, stages | {"order": (perf_counter() - started) * 1000})
+
+    def _ordered(self, granted: Granted, stages: dict[str, float]) -> None:
         lease = granted.lease
         waited_ms = _milliseconds(lease.phase_at, lease.created_at)
         if waited_ms > 0:
             stages["line"] = waited_ms
-        self._stages.note(lease.lease, stages)
-        if waited_ms <= 0:
+        else:
             ordered_ms = sum(stages.get(name, 0) for name in ORDERED)
             telemetry.LEASE_ORDER_SECONDS.observe(ordered_ms / 1000)
-        log.info("lease.ordered", **_who(lease), **_rounded(stages))
+        self._stages.note(lease.lease, stages)
+        log.info("lease.ordered", **_who(lease), stages=_rounded(stages))
 
     async def _serving(self, granted: Granted, stages: dict[str, float]) -> None:
         lease = granted.lease
         stages = {**await self._stages.recall(lease.lease), **stages}
         stages["total"] = _milliseconds(lease.phase_at, lease.created_at)
         started = perf_counter()
-        await send(self._broker, orders(granted) + answers(granted, stages=stages))
-        stages["answer"] = (perf_counter() - started) * 1000
-        if fresh(granted):
-            _count_served(_start(lease, stages), stages)
-            log.info("lease.served", start=_start(lease, stages), **_who(lease), **_rounded(stages))
+        try:
+            await send(self._broker, orders(granted) + answers(granted, stages=stages))
+        finally:
+            if fresh(granted):
+                _served(lease, stages | {"answer": (perf_counter() - started) * 1000})
 
     def _tell(self, granted: Granted) -> None:
         for lease in (*granted.ended, granted.lease):
@@ -197,10 +202,12 @@ def _ended(lease: Lease, hub_process: str) -> Sending:
     return Sending(body=body, route=routes.hub(hub_process), traceparent=lease.traceparent)
 
 
-def _count_served(start: str, stages: Mapping[str, float]) -> None:
+def _served(lease: Lease, stages: Mapping[str, float]) -> None:
+    start = _start(lease, stages)
     telemetry.LEASE_START_SECONDS.labels(start=start).observe(stages["total"] / 1000)
     for stage in STAGES & stages.keys():
         telemetry.LEASE_STAGE_SECONDS.labels(stage=stage).observe(stages[stage] / 1000)
+    log.info("lease.served", start=start, **_who(lease), stages=_rounded(stages))
 
 
 def _start(lease: Lease, stages: Mapping[str, float]) -> str:
@@ -223,7 +230,8 @@ def _who(lease: Lease) -> dict[str, object]:
 
 
 def _rounded(stages: Mapping[str, float]) -> dict[str, float]:
-    return {name: round(value, 2) for name, value in stages.items()}
+    """The last ones are the nearest: what an agent says too much of falls out first."""
+    return {name: round(stages[name], 2) for name in list(stages)[-MOST_STAGES:]}
 
 
 def _milliseconds(later: datetime, earlier: datetime) -> int:

@@ -34,7 +34,7 @@ class Requests:
         received = perf_counter()
         candidate = await self._index.pop(ask.pool)
         popped = perf_counter()
-        granted = await self._leases.request(ask, candidate)
+        granted = await self._leases.request(ask, candidate, traceparent=envelope.traceparent)
         decided = perf_counter()
         await self._effects.apply(
             granted,

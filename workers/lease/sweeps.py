@@ -19,6 +19,7 @@ from workers.tools import Tools
 
 # An agent that lives has written an order down long before this.
 ACCEPT_SECONDS = 3.0
+OPEN = (LeasePhase.WAITING.value, LeasePhase.CLAIMED.value, LeasePhase.SERVING.value)
 AWAY = frozenset({NodeState.SUSPECT.value, NodeState.LOST.value})
 
 log = structlog.get_logger()
@@ -32,6 +33,7 @@ class Sweeps:
         self._leases = tools.postgres.leases
         self._effects = effects
         self._line = line
+        self._counted: set[str] = set()
 
     async def second(self) -> None:
         """Deadlines, orders that nobody accepted, lines, orders that are due again."""
@@ -44,6 +46,15 @@ class Sweeps:
     async def audit(self) -> None:
         """The index holds what is ready, whatever became of it."""
         await index.audit(self._tools.postgres, self._tools.redis)
+        self._count(await self._leases.counts())
+
+    def _count(self, counted: dict[str, dict[str, int]]) -> None:
+        """Pools in which nobody is any more count zero."""
+        self._counted |= counted.keys()
+        for pool in self._counted:
+            for phase in OPEN:
+                value = counted.get(pool, {}).get(phase, 0)
+                telemetry.LEASES.labels(pool=pool, phase=phase).set(value)
 
     async def maintain(self) -> None:
         """Partitions ahead, and what is older than its retention goes."""

@@ -117,6 +117,13 @@ class Leases:
         """Events of the lease and its notebooks in order: at, entity, key, phase, change."""
         return await self._driver.rows(query("trace"), lease)
 
+    async def counts(self) -> dict[str, dict[str, int]]:
+        """{pool: {phase: how many}} of those that have not ended."""
+        counted: dict[str, dict[str, int]] = {}
+        for row in await self._driver.rows(query("count_leases")):
+            counted.setdefault(row["pool"], {})[row["phase"]] = row["count"]
+        return counted
+
     async def list(self, *, pool: str | None = None, open_only: bool = True) -> list[Lease]:
         """Leases, oldest first, without their seal."""
         rows = await self._driver.rows(query("list_leases"), pool, open_only)

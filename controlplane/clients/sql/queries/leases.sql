@@ -1,6 +1,10 @@
 -- name: waiting_pools
 select to_jsonb(pool)::text from leases where phase = 'waiting' group by pool order by pool
 
+-- name: count_leases
+select jsonb_build_object('pool', pool, 'phase', phase, 'count', count(*))::text
+from leases where phase <> 'ended' group by pool, phase
+
 -- name: list_leases
 select (to_jsonb(l) || '{"sealed": null}')::text from leases l
 where ($1::text is null or pool = $1) and (not $2::boolean or phase <> 'ended')
