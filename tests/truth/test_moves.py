@@ -96,7 +96,7 @@ async def test_the_trigger_refuses_exactly_the_illegal_moves_of_leases(
     await stage.house(postgres)
     await postgres.leases.request(stage.ask())
     columns = {
-        LeasePhase.WAITING: "notebook = null, node = null, accepted_at = null, reason = null",
+        LeasePhase.WAITING: "notebook = null, node = null, reason = null",
         LeasePhase.CLAIMED: "notebook = lease, node = 'node1', reason = null",
         LeasePhase.SERVING: "notebook = lease, node = 'node1', url = 'u', reason = null",
         LeasePhase.ENDED: "reason = 'admin'",

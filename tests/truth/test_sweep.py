@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from unittest.mock import ANY
 
 import pytest
 
@@ -109,6 +111,8 @@ async def test_an_accepted_activation_is_repeated_rarely(postgres: Postgres, own
     )
 
     assert owner.run("select wait_seconds from orders") == [(30,)]
+    # A report and no decision: the row and its journal stay as they were.
+    assert await postgres.leases.get(granted.lease.lease) == replace(granted, now=ANY)
 
 
 async def test_a_new_epoch_makes_every_order_of_its_node_due(

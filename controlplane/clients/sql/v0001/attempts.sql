@@ -4,15 +4,18 @@ create function lease_get(lease_ uuid) returns jsonb language sql as $$
   select granted(lease_)
 $$;
 
+-- Repeated from here on only rarely, for an agent that lost it and its hello.
 create function lease_accepted(reports jsonb) returns jsonb language plpgsql as $$
 begin
-  perform from leases l
-  where l.lease in (select (r ->> 'lease')::uuid from jsonb_array_elements(reports) r)
-  order by l.lease for update;
-  update leases l set accepted_at = now()
-  from jsonb_array_elements(reports) r
-  where l.lease = (r ->> 'lease')::uuid and l.attempt = (r ->> 'attempt')::integer
-    and l.notebook = (r ->> 'notebook')::uuid and l.phase = 'claimed' and l.accepted_at is null;
+  perform from orders
+  where notebook in (select (r ->> 'notebook')::uuid from jsonb_array_elements(reports) r)
+  order by notebook for update;
+  update orders o
+  set accepted_at = now(), next_at = now() + interval '30 seconds', wait_seconds = 30
+  from jsonb_array_elements(reports) r join leases l on l.lease = (r ->> 'lease')::uuid
+  where o.notebook = (r ->> 'notebook')::uuid and o.kind = 'activate' and o.accepted_at is null
+    and l.phase = 'claimed' and l.notebook = o.notebook
+    and l.attempt = (r ->> 'attempt')::integer;
   return null;
 end
 $$;
@@ -131,7 +134,8 @@ returns table (lease uuid, pool text) language sql as $$
   select l.lease, l.pool from leases l join nodes n on n.node = l.node
   where l.phase = 'claimed' and (
     n.state in ('suspect', 'lost')
-    or (l.accepted_at is null and l.phase_at <= now() - seconds * interval '1 second'))
+    or (l.phase_at <= now() - seconds * interval '1 second' and not exists (
+      select from orders o where o.notebook = l.notebook and o.accepted_at is not null)))
 $$;
 
 create function lease_unaccepted(seconds double precision, limit_ integer) returns jsonb

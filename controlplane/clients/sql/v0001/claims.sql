@@ -140,8 +140,7 @@ begin
   elsif l.attempt >= 3 then
     perform end_lease(l, 'attempts', said);
   else
-    update leases set phase = 'waiting', attempt = l.attempt + 1, notebook = null, node = null,
-      accepted_at = null
+    update leases set phase = 'waiting', attempt = l.attempt + 1, notebook = null, node = null
     where lease = l.lease;
     if not exists (
       select from leases w

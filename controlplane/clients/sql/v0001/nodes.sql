@@ -34,6 +34,7 @@ begin
   end if;
   if epoch_ > known.epoch then
     -- The new agent may have lost what the old one was told.
+    perform from orders where node = name_ order by notebook for update;
     update orders set next_at = now() where node = name_;
   end if;
   return node_row(name_);

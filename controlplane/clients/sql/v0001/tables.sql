@@ -146,7 +146,6 @@ create table leases (
   created_at timestamptz not null default now(),
   phase_at timestamptz not null default now(),
   deadline timestamptz not null,
-  accepted_at timestamptz,
   notebook uuid,
   node text,
   url text,
@@ -159,7 +158,7 @@ create table leases (
   traceparent text not null default '',
   stages jsonb not null default '{}',
   check ((phase = 'ended') = (reason is not null)),
-  check (phase <> 'waiting' or (notebook is null and node is null and accepted_at is null)),
+  check (phase <> 'waiting' or (notebook is null and node is null)),
   check (phase not in ('claimed', 'serving') or (notebook is not null and node is not null)),
   check (phase <> 'serving' or url is not null),
   check (phase not in ('serving', 'ended') or sealed is null)
@@ -196,13 +195,15 @@ create table hub_misses (
 );
 
 -- When the command that a notebook's row implies is repeated; the command itself follows
--- from the row. `wait_seconds` is the pause after the next time.
+-- from the row. `wait_seconds` is the pause after the next time. That an agent wrote an
+-- activation down is its report and no decision, so it is kept here and never journaled.
 create table orders (
   notebook uuid primary key references notebooks (notebook) on delete cascade,
   kind text not null check (kind in ('create', 'activate', 'retire')),
   node text not null,
   next_at timestamptz not null default now() + interval '1 second',
-  wait_seconds integer not null default 2
+  wait_seconds integer not null default 2,
+  accepted_at timestamptz
 );
 
 create index orders_next on orders (next_at);

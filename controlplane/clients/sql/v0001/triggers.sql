@@ -184,7 +184,8 @@ begin
   else
     insert into orders (notebook, kind, node) values (new.notebook, kind_, new.node)
     on conflict (notebook) do update
-      set kind = excluded.kind, next_at = excluded.next_at, wait_seconds = excluded.wait_seconds;
+      set kind = excluded.kind, next_at = excluded.next_at, wait_seconds = excluded.wait_seconds,
+        accepted_at = null;
   end if;
   return null;
 end
@@ -195,23 +196,14 @@ create trigger implies_new after insert on notebooks
 create trigger implies after update on notebooks
   for each row when (old.phase <> new.phase) execute function notebook_implies();
 
--- Served: nothing is to be ordered. Accepted: rarely, for an agent that lost it and its hello.
+-- Served: nothing is to be ordered any more.
 create function lease_implies() returns trigger language plpgsql as $$
 begin
-  if new.phase = 'serving' then
-    delete from orders where notebook = new.notebook and kind = 'activate';
-  else
-    update orders set next_at = now() + interval '30 seconds', wait_seconds = 30
-    where notebook = new.notebook and kind = 'activate';
-  end if;
+  delete from orders where notebook = new.notebook and kind = 'activate';
   return null;
 end
 $$;
 
 create trigger implies after update on leases
-  for each row when (
-    old.phase = 'claimed'
-    and (new.phase = 'serving'
-         or (new.phase = 'claimed' and old.accepted_at is null and new.accepted_at is not null))
-  )
+  for each row when (old.phase = 'claimed' and new.phase = 'serving')
   execute function lease_implies();
