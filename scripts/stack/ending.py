@@ -73,8 +73,8 @@ def inside(lease_log: str, *, user: str) -> list[tuple[str, float]]:
     return []
 
 
-def screen(*, url: str, told: Mapping[str, Any]) -> str:
-    """The whole last screen, from what `up` recorded of its click."""
+def screen(*, url: str, docker: str, told: Mapping[str, Any]) -> str:
+    """The whole last screen, from what `up` recorded of its click; `docker` reaches its engine."""
     parts = [
         "",
         f" Greenroom is up. One click, 1+1 = {told['result']} after {told['result_ms']:.0f} ms:",
@@ -83,7 +83,7 @@ def screen(*, url: str, told: Mapping[str, Any]) -> str:
     ]
     if told.get("inside"):
         parts += ["", " Inside click to server ready:", "", *bars(_with_the_rest(told))]
-    return "\n".join([*parts, "", *_next(url)])
+    return "\n".join([*parts, "", *_next(url, docker)])
 
 
 def _with_the_rest(told: Mapping[str, Any]) -> list[tuple[str, float]]:
@@ -100,7 +100,7 @@ def _parsed(line: str) -> dict[str, Any]:
         return {}
 
 
-def _next(url: str) -> list[str]:
+def _next(url: str, docker: str) -> list[str]:
     port = url.rpartition(":")[2]
     return [
         f" Open   {url}   and log in with any name.",
@@ -110,7 +110,7 @@ def _next(url: str) -> list[str]:
         " Try",
         "   1. log in as two people in two browsers: each has a home of their own",
         "   2. kill -9 $(cat .greenroom/run/lease.pid), press Start anyway, then scripts/up",
-        "   3. docker ps --filter label=greenroom.installation   the warm ones, waiting",
+        f"   3. {docker} ps --filter label=greenroom.installation   the warm ones, waiting",
         "",
         " Stop   scripts/down            keeps homes and data",
         "        scripts/down --wipe     removes them",

@@ -89,7 +89,14 @@ def _up(wish: Wish, place: Place, screen: Screen) -> None:
         with screen.step("a click, and 1+1 in a kernel") as step:
             proof.write_text(json.dumps(_prove(stack)))
             step.note = "proven"
-    screen.say(ending.screen(url=stack.url, told=json.loads(proof.read_text())))
+    docker = "docker" if host_is_usual(stack) else f"docker -H {stack.docker_host}"
+    told = json.loads(proof.read_text())
+    screen.say(ending.screen(url=stack.url, docker=docker, told=told))
+
+
+def host_is_usual(stack: Demo) -> bool:
+    """Whether the plain docker command reaches this stack's engine."""
+    return stack.docker_host == (os.environ.get("DOCKER_HOST") or engine.DEFAULT_HOST)
 
 
 # What it will do, and whether it may

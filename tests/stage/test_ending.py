@@ -39,7 +39,7 @@ def test_stages_that_took_no_time_are_drawn() -> None:
 
 
 def test_the_screen_has_url_tunnel_and_how_to_stop() -> None:
-    text = ending.screen(url="http://127.0.0.1:8000", told=PROOF)
+    text = ending.screen(url="http://127.0.0.1:8000", docker="docker", told=PROOF)
 
     assert "http://127.0.0.1:8000" in text
     assert "ssh -N -L 8000:127.0.0.1:8000" in text
@@ -59,7 +59,9 @@ def test_a_start_that_no_log_tells_of_has_no_inside() -> None:
 
 
 def test_what_greenroom_did_not_take_is_the_hubs_part() -> None:
-    text = ending.screen(url="http://h:1", told={**PROOF, "inside": [("a", 1.5), ("b", 2.5)]})
+    text = ending.screen(
+        url="http://h:1", docker="docker", told={**PROOF, "inside": [("a", 1.5), ("b", 2.5)]}
+    )
 
     (hub,) = (line for line in text.splitlines() if "the hub" in line)
     assert "196.0 ms" in hub
