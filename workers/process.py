@@ -177,7 +177,7 @@ class Process:
 
     async def _repeat(self, tick: Tick) -> None:
         await self._declared.wait()
-        trouble = ""
+        trouble, backoff = "", Backoff()
         while True:
             started = perf_counter()
             met = await _call(tick)
@@ -186,7 +186,11 @@ class Process:
             if met != trouble:  # once for each change: a tick may run twice a second
                 _tell(tick, met)
                 trouble = met
-            await asyncio.sleep(max(0.0, tick.every_seconds - took))
+            if not met:
+                backoff.reset()
+            # A tick that waits inside its call must not spin while that fails at once.
+            least = backoff.next() if met else 0.0
+            await asyncio.sleep(max(least, tick.every_seconds - took))
 
 
 async def _call(tick: Tick) -> str:

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from controlplane.clients.rabbitmq import Broker
+from controlplane.clients.rabbitmq.faults import Backoff
 from controlplane.errors import Refused, Unavailable
 from controlplane.messages import RetireNotebook
 from controlplane.settings import Settings
@@ -143,8 +144,8 @@ async def test_a_bug_in_a_tick_ends_the_process(broker: Broker, settings: Settin
     assert isinstance(error, KeyError)
 
 
-async def test_a_tick_that_meets_a_service_away_or_a_refusal_is_called_again(
-    broker: Broker, settings: Settings
+async def test_a_tick_that_meets_a_service_away_or_a_refusal_is_called_again_after_a_wait(
+    broker: Broker, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     errors: list[Exception] = [Unavailable(), Refused(), Unavailable()]
     went = asyncio.Event()
@@ -154,11 +155,20 @@ async def test_a_tick_that_meets_a_service_away_or_a_refusal_is_called_again(
             raise errors.pop()
         went.set()
 
-    tick = Tick(name="sweep", every_seconds=0.01, call=call)
+    waits: list[int] = []
+
+    class Counted(Backoff):
+        def next(self) -> float:
+            waits.append(1)
+            return 0.0
+
+    monkeypatch.setattr(process, "Backoff", Counted)
+    tick = Tick(name="sweep", every_seconds=0, call=call)
     async with running(settings, broker, Work(ticks=[tick])), asyncio.timeout(DEADLINE):
         await went.wait()
 
-    assert errors == []
+    # One wait for each failure: a tick without a period must not spin.
+    assert len(waits) >= 3
 
 
 async def test_a_tick_that_hangs_is_given_up_and_called_again(
