@@ -16,7 +16,6 @@ from scripts.stack.screen import Screen, Trouble
 LONGEST_FILE = 400
 LONGEST_COMPLAINT = 60
 NAMELESS = {"utils", "util", "helpers", "helper", "common", "manager", "base", "core", "misc"}
-PYTHON_HEADER = "from __future__ import annotations"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -111,7 +110,7 @@ def python_files() -> list[Path]:
 
 
 def shape(files: Sequence[Path]) -> str:
-    """What is wrong with lengths, names and headers of these files; empty when nothing."""
+    """What is wrong with lengths and names of these files; empty when nothing."""
     wrong = []
     for path in files:
         lines = path.read_text().splitlines()
@@ -119,8 +118,6 @@ def shape(files: Sequence[Path]) -> str:
             wrong.append(f"{path}: {len(lines)} lines; split it by noun below {LONGEST_FILE}")
         for part in {path.stem, path.parent.name} & NAMELESS:
             wrong.append(f"{path}: a thing called {part} has no name, so it has no home")
-        if lines and PYTHON_HEADER not in lines:
-            wrong.append(f"{path}: lacks `{PYTHON_HEADER}`")
     return "\n".join(wrong)
 
 

@@ -26,10 +26,3 @@ def test_a_module_without_a_name_has_no_home(tmp_path: Path) -> None:
     path.write_text(HEADER)
 
     assert "called utils" in shape([path])
-
-
-def test_a_file_without_the_header_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "notebooks.py"
-    path.write_text("x = 1\n")
-
-    assert "lacks" in shape([path])
