@@ -123,6 +123,6 @@ def test_a_lease_that_needs_a_new_interpreter_is_served_and_says_why_it_was_slow
     booth.wait_until_warm()
     answers = booth.activate(environment={**lease, "PYTHONUNBUFFERED": "1"})
 
-    assert [list(answer)[0] for answer in answers] == ["accepted", "serving"]
+    assert [next(iter(answer)) for answer in answers] == ["accepted", "serving"]
     assert answers[1]["cold"] == "PYTHONUNBUFFERED must be set before Python starts"
     assert "version" in booth.play("-c", ASK)
