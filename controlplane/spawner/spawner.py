@@ -282,10 +282,8 @@ class GreenroomSpawner(Configuration, Spawner):
         return claim
 
     def _notify(self) -> None:
-        # Without a callback the hub does not listen yet, and poll_and_notify would tell
-        # nobody and end the polling: add_poll_callback brings us here again.
-        if self._callbacks:
-            self._keep(asyncio.ensure_future(self.poll_and_notify()))
+        # While the hub does not listen yet this tells nobody: add_poll_callback calls again.
+        self._keep(asyncio.ensure_future(self.poll_and_notify()))
 
     def _keep(self, task: asyncio.Task[Any]) -> None:
         # The loop holds its tasks weakly.

@@ -7,7 +7,14 @@ import pytest
 from jupyterhub.spawner import Spawner
 from tornado.web import HTTPError
 
-from controlplane.messages import KnownLease, LeaseEnded, LeaseRelease, LeaseRequest, LineQuestion
+from controlplane.messages import (
+    HubInventory,
+    KnownLease,
+    LeaseEnded,
+    LeaseRelease,
+    LeaseRequest,
+    LineQuestion,
+)
 from controlplane.spawner import GreenroomSpawner, identity
 from controlplane.spawner import spawner as spawner_module
 from controlplane.spawner.door import Door
@@ -96,7 +103,7 @@ async def test_a_snapshot_asked_for_before_a_server_served_does_not_end_it(
 
 
 async def test_half_a_snapshot_ends_nothing(road: stage.Road) -> None:
-    door = await stage.open_door(road)
+    door = await stage.open_door(road, greeted=False)
     spawner = restored(door, identity.lease_id())
     await door.greet()
     half = stage.snapshot().model_copy(update={"part": 1, "parts": 2})
@@ -111,7 +118,7 @@ async def test_half_a_snapshot_ends_nothing(road: stage.Road) -> None:
 
 
 async def test_the_snapshot_of_another_hub_ends_nothing(road: stage.Road) -> None:
-    door = await stage.open_door(road)
+    door = await stage.open_door(road, greeted=False)
     spawner = restored(door, identity.lease_id())
     await door.greet()
 
@@ -256,6 +263,8 @@ async def test_cleared_state_holds_nothing(road: stage.Road, door: Door) -> None
 
     spawner.clear_state()
 
+    await door.tell_inventory()
+    assert road.all(HubInventory)[-1].leases == ()
     assert spawner.get_state() == {}
     assert spawner.api_token == ""
 
