@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from importlib.metadata import version as installed
 
@@ -62,6 +63,9 @@ def run(arguments: list[str]) -> int:
         # Looked up at each line: whoever redirects stderr gets what is said after that.
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
+    # A lost connection is told once, by us.
+    for driver in ("aiormq", "aio_pika"):
+        logging.getLogger(driver).setLevel(logging.CRITICAL)
     try:
         app(args=arguments, prog_name="greenroom")
     except GreenroomError as error:

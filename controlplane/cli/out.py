@@ -48,7 +48,13 @@ def show(
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         right = all(isinstance(row.get(column), int | float) for row in rows)
-        table.add_column(column.replace("_", " "), justify="right" if right else "left")
+        # Only the last column is prose, which may take more lines.
+        table.add_column(
+            column.replace("_", " "),
+            justify="right" if right else "left",
+            no_wrap=column != columns[-1],
+            overflow="fold",
+        )
     for row in rows:
         # Text, not markup: names may hold brackets and control characters.
         table.add_row(*(Text(_clean(row.get(column))) for column in columns))
@@ -63,7 +69,7 @@ def console() -> Console:
 
 def _clean(value: Any) -> str:
     text = "-" if value is None or value == "" else _text(value)
-    return "".join(c if c.isprintable() else "?" for c in text)
+    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split("\n")))
 
 
 def _text(value: Any) -> str:

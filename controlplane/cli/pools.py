@@ -21,8 +21,9 @@ from controlplane.model import NodeState, NotebookPhase, Pool, PoolSpec
 app = typer.Typer(help="Pools: what is offered, and how many are warm.", no_args_is_help=True)
 
 _COUNTED = [p for p in NotebookPhase if p not in (NotebookPhase.GONE, NotebookPhase.LOST)]
-COLUMNS = ["pool", "revision", "image", "target", "maximum", *(p.value for p in _COUNTED)]
-COLUMNS += ["waiting", "why"]
+# A screen is narrower than a JSON object: fewer and shorter words.
+COLUMNS = ["pool", "rev", "target", "max", "coming", "ready", "leased", "going", "waiting"]
+COLUMNS += ["image", "why"]
 
 
 @app.command()
@@ -55,11 +56,25 @@ def apply(
 @app.command("list")
 def list_pools(output: Output = Shape.TABLE) -> None:
     """Every pool with its notebooks by phase, and what keeps it from its target."""
-    show(with_postgres(rows), COLUMNS, output, empty="no pool yet: greenroom pools apply -f FILE")
+    found = with_postgres(rows)
+    if output is Shape.TABLE:
+        found = [on_screen(row) for row in found]
+    show(found, COLUMNS, output, empty="no pool yet: greenroom pools apply -f FILE")
+
+
+def on_screen(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with what COLUMNS names as well."""
+    return {
+        **row,
+        "rev": row["revision"],
+        "max": row["maximum"],
+        "coming": row["creating"] + row["warming"],
+        "going": row["retiring"] + row["failed"],
+    }
 
 
 async def rows(postgres: Postgres) -> list[dict[str, Any]]:
-    """One row for each pool; see COLUMNS."""
+    """One row for each pool, with its notebooks counted by phase."""
     return [_row(await postgres.pools.snapshot(p.name)) for p in await postgres.pools.list()]
 
 

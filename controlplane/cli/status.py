@@ -19,7 +19,7 @@ from controlplane.settings import Settings, load
 
 T = TypeVar("T")
 
-POOL_COLUMNS = ["pool", "revision", "target", "warming", "ready", "leased", "waiting", "why"]
+POOL_COLUMNS = ["pool", "rev", "target", "coming", "ready", "leased", "waiting", "why"]
 NODE_COLUMNS = ["node", "state", "notebooks", "max_notebooks", "seen_s", "reason"]
 OK = "ok"
 
@@ -54,12 +54,13 @@ async def _answer(ask: Callable[[], Awaitable[str]]) -> str:
 
 
 async def _postgres(settings: Settings, found: dict[str, Any]) -> str:
-    url = settings.postgres_url.get_secret_value()
-    schema = await asyncio.to_thread(migrate.status, url)
-    if not schema.up_to_date:
-        return f"schema at {schema.current or 'nothing'}, not {schema.newest}: greenroom db upgrade"
     postgres = await open_postgres(settings)
     try:
+        url = settings.postgres_url.get_secret_value()
+        schema = await asyncio.to_thread(migrate.status, url)
+        if not schema.up_to_date:
+            current = schema.current or "nothing"
+            return f"schema at {current}, not {schema.newest}: greenroom db upgrade"
         await _look(postgres, found)
     finally:
         await postgres.close()
@@ -98,8 +99,12 @@ async def _redis(settings: Settings, found: dict[str, Any]) -> str:
 def _print(found: dict[str, Any]) -> None:
     services = [{"service": name, "answer": text} for name, text in found["services"].items()]
     show(services, ["service", "answer"], Shape.TABLE, empty="")
+    if found["services"]["postgres"] != OK:
+        # Nothing is known, which is not the same as that there is nothing.
+        return
     _gap()
-    show(found["pools"], POOL_COLUMNS, Shape.TABLE, empty="no pool: greenroom pools apply -f FILE")
+    shown = [pools.on_screen(row) for row in found["pools"]]
+    show(shown, POOL_COLUMNS, Shape.TABLE, empty="no pool: greenroom pools apply -f FILE")
     _gap()
     show(found["nodes"], NODE_COLUMNS, Shape.TABLE, empty="no node: python -m workers agent")
     leases = found["leases"]
