@@ -185,5 +185,5 @@ async def test_a_ready_notebook_is_in_the_index_by_itself(house: House) -> None:
 
     # Redis tells nobody of a change, so it is looked at again and again.
     async with asyncio.timeout(DEADLINE_SECONDS):
-        while await index._redis.zscore(index._key("ready:demo"), notebook) is None:
+        while await index._redis.zscore(index._key("ready:demo"), notebook) is None:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
