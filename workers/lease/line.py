@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from controlplane.apply import hubs
 from controlplane.apply.leases import LeaseEffects
@@ -54,16 +54,14 @@ class LinesOfPools:
         if notebook is not None and notebook.notebook != popped:
             await self._index.remove(notebook.pool, notebook.notebook)
 
-    async def second(self) -> None:
+    async def second(self, waiting: Sequence[str]) -> None:
         """Every second: match, then tell those who still wait. Nothing when nobody does."""
-        waiting = await self._leases.waiting_pools()
         for pool in waiting:
             await self.match(pool)
         if waiting:
             await self._tell()
-        elif self._told:
+        else:
             self._told.clear()
-        self._asked.intersection_update(waiting)
 
     async def _tell(self) -> None:
         """Places go out once a second for each hub process and pool: copies take turns."""

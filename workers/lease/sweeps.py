@@ -37,11 +37,15 @@ class Sweeps:
 
     async def second(self) -> None:
         """Deadlines, orders that nobody accepted, lines, orders that are due again."""
-        await self._apply(await self._leases.expire())
-        await self._move_on()
-        await self._line.second()
-        for order in await self._leases.due():
-            await self._again(order)
+        pulse = await self._leases.pulse(ACCEPT_SECONDS)
+        if pulse.expire:
+            await self._apply(await self._leases.expire())
+        if pulse.unaccepted:
+            await self._move_on()
+        await self._line.second(pulse.waiting)
+        if pulse.due:
+            for order in await self._leases.due():
+                await self._again(order)
 
     async def audit(self) -> None:
         """The index holds what is ready, whatever became of it."""

@@ -45,6 +45,16 @@ class Due:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pulse:
+    """Which sweeps of leases would find something; `waiting` are pools with a line."""
+
+    waiting: tuple[str, ...]
+    expire: bool
+    unaccepted: bool
+    due: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Change:
     """What applying a pool did; `unchanged` wrote nothing."""
 

@@ -5,6 +5,17 @@ select to_jsonb(pool)::text from leases where phase = 'waiting' group by pool or
 select jsonb_build_object('pool', pool, 'phase', phase, 'count', count(*))::text
 from leases where phase <> 'ended' group by pool, phase
 
+-- name: pulse
+select jsonb_build_object(
+  'waiting', (
+    select coalesce(jsonb_agg(distinct pool order by pool), '[]') from leases
+    where phase = 'waiting'),
+  'expire', exists (
+    select from leases where phase in ('waiting', 'claimed') and deadline <= now()),
+  'unaccepted', exists (select from unanswered($1::double precision)),
+  'due', exists (select from orders where next_at <= now())
+)::text
+
 -- name: list_leases
 select (to_jsonb(l) || '{"sealed": null}')::text from leases l
 where ($1::text is null or pool = $1) and (not $2::boolean or phase <> 'ended')
