@@ -54,8 +54,8 @@ class ScriptedAgent:
     async def say(self, body: Report) -> None:
         await self._broker.publish(body, report(body))
 
-    async def heartbeat(self) -> None:
-        await self.say(NodeHeartbeat(**self.at()))  # type: ignore[arg-type]
+    async def heartbeat(self, engine: str = "ok") -> None:
+        await self.say(NodeHeartbeat.model_validate({**self.at(), "engine": engine}))
 
     async def inventory(self, held: dict[str, str]) -> None:
         """`held`: notebook id to state. It is complete."""

@@ -12,12 +12,12 @@ from tests.refill.conftest import Stage, lab
 
 
 @asynccontextmanager
-async def heartbeats(agent: ScriptedAgent) -> AsyncIterator[None]:
+async def heartbeats(agent: ScriptedAgent, engine: str = "ok") -> AsyncIterator[None]:
     """It says that it lives, as a real one does."""
 
     async def beat() -> None:
         while True:
-            await agent.heartbeat()
+            await agent.heartbeat(engine)
             await asyncio.sleep(1)
 
     beating = asyncio.create_task(beat())
@@ -53,6 +53,14 @@ async def test_a_silent_node_is_suspect_until_its_inventory(stage: Stage) -> Non
         async with heartbeats(silent):
             await silent.inventory({})
             await until_state(stage, "b", NodeState.READY)
+
+
+async def test_a_node_whose_engine_fails_is_suspect_too(stage: Stage) -> None:
+    living, failing = await stage.agent("a"), await stage.agent("b")
+    await stage.liveness()
+
+    async with heartbeats(living), heartbeats(failing, engine="failing"):
+        await until_state(stage, "b", NodeState.SUSPECT)
 
 
 async def test_a_suspect_node_gets_no_new_notebooks(stage: Stage) -> None:

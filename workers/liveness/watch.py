@@ -41,16 +41,19 @@ class Watch:
         log.info("node.hello", node=node.node, epoch=report.epoch, state=node.state.value)
 
     async def heartbeat(self, envelope: Envelope) -> None:
-        """An agent lives."""
-        await self._postgres.nodes.heartbeat(cast(NodeHeartbeat, envelope.message))
+        """An agent lives. Without its engine a node is of no more use than a silent one."""
+        report = cast(NodeHeartbeat, envelope.message)
+        if report.engine == "failing":
+            log.warning("node.engine_failing", node=report.node)
+            return
+        await self._postgres.nodes.heartbeat(report)
 
     async def inventory(self, envelope: Envelope) -> None:
         """A sign of life as well; a suspect node whose engine answers in full is ready again."""
         report = cast(NodeInventory, envelope.message)
-        life = NodeHeartbeat(node=report.node, epoch=report.epoch, seq=report.seq)
-        await self._postgres.nodes.heartbeat(life)
         if not report.complete:
             return
+        await self._postgres.nodes.seen(report)
         for node in await self._postgres.nodes.list():
             move = recovery(node, epoch=report.epoch) if node.node == report.node else None
             if move is not None:
