@@ -94,18 +94,19 @@ def copy(tag: str, *, source: str, target: str, say: Say) -> None:
     if there is not None and there == read(("docker", "--host", source, *identity)):
         return
     say(f"copying {tag} to {target}")
-    saved = subprocess.Popen(
+    with subprocess.Popen(
         ("docker", "--host", source, "image", "save", tag), stdout=subprocess.PIPE
-    )
-    loaded = subprocess.run(
-        ("docker", "--host", target, "image", "load", "--quiet"),
-        stdin=saved.stdout,
-        capture_output=True,
-        text=True,
-        timeout=BASE_SECONDS,
-        check=False,
-    )
-    if saved.wait() != 0 or loaded.returncode != 0:
+    ) as saved:
+        loaded = subprocess.run(
+            ("docker", "--host", target, "image", "load", "--quiet"),
+            stdin=saved.stdout,
+            capture_output=True,
+            text=True,
+            timeout=BASE_SECONDS,
+            check=False,
+        )
+        # Leaving closes our end of the pipe, so a writer whose reader gave up ends, too.
+    if saved.returncode != 0 or loaded.returncode != 0:
         raise Trouble(f"cannot copy {tag} from {source} to {target}: {loaded.stderr.strip()}")
 
 

@@ -73,3 +73,45 @@ def test_an_image_that_is_up_to_date_is_not_built(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("name", building.RECIPE)
 def test_every_part_of_the_recipe_is_part_of_the_fingerprint(name: str) -> None:
     assert any(name in file.parts for file in building.recipe_files())
+
+
+FAKE_DOCKER = """#!/bin/sh
+# `docker --host ENGINE image ACTION ...`, where an engine is a folder.
+case "$4" in
+    inspect) cat "$2/image" ;;
+    save) cat "$2/image" ;;
+    load) [ -e "$2/broken" ] && { echo "no space left" >&2; exit 1; }; cat > "$2/image" ;;
+esac
+"""
+
+
+@pytest.fixture
+def engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """Two make-believe engines, the first of which has an image."""
+    for name in ("bin", "one", "two"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "bin" / "docker").write_text(FAKE_DOCKER)
+    (tmp_path / "bin" / "docker").chmod(0o755)
+    (tmp_path / "one" / "image").write_text("layers")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    return tmp_path / "one", tmp_path / "two"
+
+
+def test_an_image_is_copied_to_an_engine_that_lacks_it_and_not_again(
+    engines: tuple[Path, Path],
+) -> None:
+    one, two = engines
+    said: list[str] = []
+    for _ in range(2):
+        building.copy("demo", source=str(one), target=str(two), say=said.append)
+
+    assert (two / "image").read_text() == "layers"
+    assert len(said) == 1
+
+
+def test_a_copy_that_fails_says_why(engines: tuple[Path, Path]) -> None:
+    one, two = engines
+    (two / "broken").touch()
+
+    with pytest.raises(Trouble, match="no space left"):
+        building.copy("demo", source=str(one), target=str(two), say=lambda _: None)
