@@ -142,7 +142,14 @@ class Theatre:
     """One node: its settings, its homes, and one agent after another."""
 
     def __init__(
-        self, engine: Docker, docker_host: str, image: str, *, installation: str, folder: Path
+        self,
+        engine: Docker,
+        docker_host: str,
+        image: str,
+        *,
+        installation: str,
+        folder: Path,
+        address: str = "127.0.0.1",
     ) -> None:
         self.engine = engine
         self.image = image
@@ -156,7 +163,7 @@ class Theatre:
             node=NodeSettings.model_validate(
                 {
                     "name": "node1",
-                    "address": "127.0.0.1",
+                    "address": address,
                     "docker_host": docker_host,
                     "state_dir": str(folder / "state"),
                     # Away from where kernels take ports for outgoing connections.

@@ -15,7 +15,7 @@ from controlplane.errors import Retry
 from controlplane.messages import NodeHeartbeat, NodeHello, RetireNotebook
 from controlplane.seal import Seal
 from controlplane.settings import Settings
-from workers.agent import epoch, inventory, recipe
+from workers.agent import epoch, firewall, inventory, recipe
 from workers.agent.activation import Activations
 from workers.agent.dead import Dead
 from workers.agent.desk import Desk
@@ -28,6 +28,7 @@ from workers.agent.node import (
     bridge_name,
     network_name,
     package_folder,
+    rule_of,
 )
 from workers.agent.ports import Ports
 from workers.agent.recipe import Place
@@ -77,6 +78,7 @@ class Agent:
         """Wait for the engine, adopt everything, and watch from then on."""
         await self._reach_engine()
         node = self.node
+        await firewall.close(rule_of(node.settings))
         node.journal.open()
         node.slots.open()
         entries, unreadable = await node.threads.disk(node.journal.load)

@@ -55,6 +55,7 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._open = asyncio.Event()
+        self._greeted = asyncio.Event()
         self._agent: Agent | None = None
         self.broker = Broker.start(
             settings.amqp_url.get_secret_value(),
@@ -83,14 +84,16 @@ class Service:
         """After each connect, once everything here is adopted."""
         await self._open.wait()
         await self._must().say_hello()
+        self._greeted.set()
 
     async def heartbeat(self) -> None:
-        """Silent until the node can do its work."""
-        if self._open.is_set():
+        """Silent until the node has said its epoch."""
+        if self._greeted.is_set():
             await self._must().send_heartbeat()
 
     async def inventory(self) -> None:
-        if self._open.is_set():
+        """The same; an inventory of an epoch that nobody knows says nothing."""
+        if self._greeted.is_set():
             await self._must().send_inventory()
 
     async def _take_commands(self, agent: Agent) -> None:

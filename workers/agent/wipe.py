@@ -1,7 +1,7 @@
 """`python -m workers.agent.wipe`: remove all that this installation has on this node.
 
-Containers, network and mounts, found by label and by the state directory's own paths. Homes
-are unmounted and stay as they are. The agent must not be running.
+Containers, network, firewall rule and mounts, found by label and by the state directory's own
+paths. Homes are unmounted and stay as they are. The agent must not be running.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import sys
 from controlplane.clients.docker import Docker, Engine
 from controlplane.errors import Conflict, GreenroomError
 from controlplane.settings import Settings, load
-from workers.agent import epoch, syscalls
-from workers.agent.node import network_name
+from workers.agent import epoch, firewall, syscalls
+from workers.agent.node import network_name, rule_of
 from workers.agent.slots import Slots
 
 TRY_FOR_SECONDS = 120.0
@@ -32,6 +32,7 @@ async def wipe(settings: Settings, engine: Engine) -> int:
                 slots.remove(name)
             slots.close()
         await engine.remove_network(network_name(settings))
+        await firewall.open_again(rule_of(settings))
         for file in (folder / "journal").glob("*.jsonl"):
             file.unlink()
     finally:
