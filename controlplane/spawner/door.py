@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from controlplane.clients.rabbitmq import Broker, Delivery, Route, request
+from controlplane.clients.rabbitmq import Broker, Delivery, request
 from controlplane.errors import BadMessage, GreenroomError, Retry, Unavailable, Unroutable
 from controlplane.messages import (
     HubHello,
@@ -31,6 +30,7 @@ from controlplane.messages import (
 from controlplane.spawner import identity
 from controlplane.spawner.claim import Claim
 from controlplane.spawner.memory import Memory
+from controlplane.spawner.road import Address, Road
 
 INVENTORY_SECONDS = 10.0
 # A snapshot also heals answers that were lost without a reconnect.
@@ -43,36 +43,6 @@ AGAIN_SECONDS = 0.2
 PREFETCH = 64
 # What one inventory message can carry.
 LEASES_AT_MOST = 1500
-
-
-class Road(Protocol):
-    """What is needed of a `Broker`."""
-
-    async def publish(
-        self, body: Message, route: Route, *, expires_ms: int | None = None, traceparent: str = ""
-    ) -> None:
-        """Return when it is confirmed; `Unavailable` or `Unroutable`."""
-
-    async def consume(
-        self, queue: str, on_delivery: Callable[[Delivery], Awaitable[None]], *, prefetch: int
-    ) -> Any:
-        """Read a queue from now on."""
-
-    async def close(self) -> None:
-        """End."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Address:
-    """Which hub this is, and where its broker is. `amqp_url` holds a password: never shown."""
-
-    amqp_url: str
-    installation: str
-    hub: str
-    api_url: str
-
-    def __repr__(self) -> str:
-        return f"Address({self.installation!r}, hub={self.hub!r})"
 
 
 class Door:
@@ -93,6 +63,7 @@ class Door:
         self._log = log
         self._claims: dict[str, Claim] = {}
         self._releases: dict[str, LeaseRelease] = {}
+        self._complaints: set[str] = set()
         self._snapshot = asyncio.Event()
         self._listening = asyncio.Event()
         self._road: Road | None = None
@@ -192,7 +163,11 @@ class Door:
     async def greet(self) -> None:
         """The connection is there, again: say who we are, and what we know. May raise `Retry`."""
         self._listening.set()
-        await self._hello()
+        try:
+            await self._hello()
+        except Unroutable as error:
+            # A hub may well start before the first worker does; _ask_for_snapshots goes on.
+            self._complain(error)
         await self.tell_inventory()
 
     async def hear(self, delivery: Delivery) -> None:
@@ -224,6 +199,7 @@ class Door:
         if speaks_from is None:
             return
         self._snapshot.set()
+        self._complaints.clear()
         for claim in list(self._claims.values()):
             if known := self.memory.leases.get(claim.lease):
                 claim.hear_snapshot(known, self.now())
@@ -274,7 +250,7 @@ class Door:
         try:
             await call()
         except GreenroomError as error:
-            self._log.warning("Greenroom's broker: %s", error)
+            self._complain(error)
         except Exception:  # noqa: BLE001 the hub must live on, and the next round may go well
             self._log.exception("A background task of Greenroom's spawner failed, it goes on")
 
@@ -287,7 +263,13 @@ class Door:
         try:
             await self._send(message, expires_ms=expires_ms)
         except (Retry, Unroutable) as error:
-            self._log.warning("%s was not sent: %s", message.TYPE, error)
+            self._complain(error)
+
+    def _complain(self, error: GreenroomError) -> None:
+        """Once for each kind of trouble, until a snapshot shows that it is over."""
+        if str(error) not in self._complaints:
+            self._complaints.add(str(error))
+            self._log.warning("Greenroom is out of reach for now: %s", error)
 
     async def _send(self, message: Message, *, expires_ms: int | None = None) -> None:
         if self._road is None:

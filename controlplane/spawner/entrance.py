@@ -12,7 +12,8 @@ from jupyterhub.utils import url_path_join
 from controlplane import settings, telemetry
 from controlplane.errors import BadSettings
 from controlplane.spawner import hub_url, identity
-from controlplane.spawner.door import Address, Door
+from controlplane.spawner.door import Door
+from controlplane.spawner.road import Address
 
 _doors: dict[Address, Door] = {}
 

@@ -23,7 +23,8 @@ from controlplane.messages import (
     encode,
 )
 from controlplane.spawner import GreenroomSpawner
-from controlplane.spawner.door import Address, Door
+from controlplane.spawner.door import Door
+from controlplane.spawner.road import Address
 
 KEY = Fernet.generate_key().decode()
 NOTEBOOK = "0190f3a0-0000-7000-8000-000000000001"

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from tornado.web import HTTPError
 
-from controlplane.errors import BadSettings
+from controlplane.errors import BadSettings, Unroutable
 from controlplane.messages import HubHello, HubInventory, HubSnapshot, LeaseRequest
 from controlplane.spawner import door as door_module
 from controlplane.spawner import entrance, identity
-from controlplane.spawner.door import Address, Door
+from controlplane.spawner.door import Door
 from controlplane.spawner.memory import Memory
+from controlplane.spawner.road import Address
 from tests.spawner import stage
 
 
@@ -194,3 +195,18 @@ def test_parts_in_any_order_make_a_snapshot() -> None:
     assert memory.pools is None
     assert memory.hear(parts[1], 2.0) == 1.0
     assert set(memory.pools or ()) == {"p1", "p2"}
+
+
+async def test_a_hub_that_starts_before_the_first_worker_says_so_once(
+    road: stage.Road, caplog: pytest.LogCaptureFixture
+) -> None:
+    door = await stage.open_door(road, greeted=False)
+    road.broken = Unroutable("no queue takes it")
+
+    await door.greet()
+    await door.greet()
+
+    assert [r.getMessage() for r in caplog.records if "no queue takes it" in r.getMessage()] == [
+        "Greenroom is out of reach for now: no queue takes it"
+    ]
+    await door.close()
