@@ -11,6 +11,12 @@ from cryptography.fernet import Fernet
 from tests.cli.conftest import Greenroom
 
 
+@pytest.fixture(autouse=True)
+def _short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is going to answer here."""
+    monkeypatch.setattr("controlplane.clients.rabbitmq.broker.CONNECT_SECONDS", 0.5)
+
+
 def test_the_version_is_data(greenroom: Greenroom) -> None:
     said = greenroom("version")
 
