@@ -212,3 +212,20 @@ async def test_a_real_engine_keeps_what_it_is_told(
     assert (ended.state, ended.exit_code) == ("exited", 137)
     assert gone is None
     assert facts.cpus >= 1
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "name"),
+    [
+        ("GET", "info", "get.info"),
+        ("GET", "containers/json", "get.containers.json"),
+        ("POST", "containers/create", "post.containers.create"),
+        ("GET", "containers/0a1b/json", "get.containers.one.json"),
+        ("POST", "containers/0a1b/start", "post.containers.one.start"),
+        ("DELETE", "containers/0a1b", "delete.containers"),
+        ("GET", "images/registry/name:tag/json", "get.images.one.json"),
+        ("GET", "networks/greenroom-node1", "get.networks"),
+    ],
+)
+def test_a_calls_name_never_holds_an_id(method: str, path: str, name: str) -> None:
+    assert answers.call_name(method, path) == name

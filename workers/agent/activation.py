@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 
 import structlog
 
+from controlplane import telemetry
 from controlplane.errors import GreenroomError, Refused, Retry
 from controlplane.messages import ActivateNotebook, RunAccepted, RunActivated, RunFailed, RunRefused
 from controlplane.seal import Contents
@@ -242,6 +243,8 @@ class Activations:
         self._node.reports.post(RunActivated, **about, url=url, stages=told.stages)
         with suppress(Leaving):
             await self._node.registry.step(item, phase="serving", run=told)
+        telemetry.ACTIVATION_SECONDS.observe(stages.seconds())
+        telemetry.ACTIVATION_WAIT_SECONDS.observe(told.stages.get("turn", 0.0) / 1000)
         self._log.info("notebook.activated", **about, **told.stages)
 
     async def _unless_it_ended(self, item: Item, failed: str, detail: str) -> None:
@@ -268,6 +271,8 @@ class Activations:
         with suppress(Leaving):
             await self._node.registry.step(item, run=told)
             self.tell_outcome(item)
+        if refused:
+            telemetry.REFUSALS.labels(reason=refused).inc()
         self._log.warning("activation.ended", notebook=item.entry.notebook, **outcome)
 
     def _tell_accepted(self, item: Item) -> None:
@@ -277,6 +282,7 @@ class Activations:
         self._node.reports.post(RunAccepted, **about)
 
     def _refuse(self, command: ActivateNotebook, reason: str, detail: str) -> None:
+        telemetry.REFUSALS.labels(reason=reason).inc()
         self._log.warning("activation.refused", notebook=command.notebook, reason=reason)
         self._node.reports.post(
             RunRefused,

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import structlog
 
+from controlplane import telemetry
 from controlplane.clients.docker import Engine
 from controlplane.errors import Retry
 from controlplane.messages import NodeHeartbeat, NodeHello, RetireNotebook
@@ -126,6 +127,8 @@ class Agent:
         held = [inventory.held(item.entry, self.node.url) for item in self.node.registry]
         strangers = self.watch.strangers.items()
         held += [inventory.stranger(name, line) for name, line in strangers]
+        for state, count in inventory.counts(held).items():
+            telemetry.HELD.labels(state=state).set(count)
         for part in inventory.parts(held, stamp, inventory=uuid4().hex, complete=complete):
             await self.node.reports.send(part)
 

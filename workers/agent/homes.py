@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import string
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,31 +118,17 @@ class Homes:
 
     def _claim(self, path: str, user: str) -> None:
         """The first user of a path stays its only one, on this node, for good."""
-        file = self._owners / hashlib.sha256(path.encode()).hexdigest()
-        if not file.exists():
-            self._write_owner(file, path, user)
-        owner = json.loads(file.read_text(encoding="utf-8"))["user"]
-        if owner != user:
+        mark = self._owners / hashlib.sha256(path.encode()).hexdigest()
+        self._owners.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # A link's text is written with its name, so it is whole or not there, without a sync.
+        with suppress(FileExistsError):
+            os.symlink(user, mark)
+        if os.readlink(mark) != user:
             raise HomeRefused(
                 "home_taken",
                 f"the home {path} is already another user's: make storage.template tell them "
-                f"apart (if that user was renamed, remove {file} on this node)",
+                f"apart (if that user was renamed, remove {mark} on this node)",
             )
-
-    def _write_owner(self, file: Path, path: str, user: str) -> None:
-        self._owners.mkdir(mode=0o700, parents=True, exist_ok=True)
-        new = file.with_suffix(f".{os.getpid()}.{hashlib.sha256(user.encode()).hexdigest()[:16]}")
-        with open(new, "w", encoding="utf-8") as out:
-            json.dump({"path": path, "user": user}, out)
-            out.flush()
-            os.fsync(out.fileno())
-        try:
-            # Links never replace: of two at once the first stays.
-            os.link(new, file)
-        except FileExistsError:
-            pass
-        finally:
-            new.unlink()
 
 
 def _open_root(storage: Storage) -> int:

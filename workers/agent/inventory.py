@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from controlplane.clients.docker.engine import Listed
@@ -47,6 +48,12 @@ def stranger(notebook: str, line: Listed) -> Held:
             "state": "exited" if line.state == "exited" else "serving",
         }
     )
+
+
+def counts(held: Sequence[Held]) -> dict[str, int]:
+    """How many in each state, none left out."""
+    found: Counter[str] = Counter(one.state for one in held)
+    return {state: found.get(state, 0) for state in dict.fromkeys(_STATES.values())}
 
 
 def parts(

@@ -11,7 +11,7 @@ class Stages:
 
     def __init__(self) -> None:
         self._milliseconds: dict[str, float] = {}
-        self._begun = perf_counter()
+        self._begun = self._first = perf_counter()
 
     def __str__(self) -> str:
         return ", ".join(f"{name} {ms:g}" for name, ms in self._milliseconds.items()) or "none"
@@ -28,3 +28,7 @@ class Stages:
 
     def milliseconds(self) -> dict[str, float]:
         return dict(self._milliseconds)
+
+    def seconds(self) -> float:
+        """Since the first stage began."""
+        return perf_counter() - self._first

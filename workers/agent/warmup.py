@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from time import perf_counter
 
 import structlog
 
+from controlplane import telemetry
 from controlplane.clients.docker.engine import Image
 from controlplane.errors import Conflict, GreenroomError, Refused, Retry
 from controlplane.messages import WarmupCreated, WarmupFailed, WarmupReady
@@ -38,8 +40,10 @@ class Warmups:
     async def run(self, item: Item) -> None:
         """Warm it, and report what became of it. Ends quietly if it is removed meanwhile."""
         async with self._node.creates:
+            begun = perf_counter()
             try:
                 await self._warm(item)
+                telemetry.WARMUP_SECONDS.observe(perf_counter() - begun)
             except WarmupError as error:
                 await self._fail(item, error)
             except Leaving as error:

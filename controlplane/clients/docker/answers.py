@@ -103,3 +103,12 @@ def frames(raw: bytes) -> bytes:
         at += 8 + length
     # Without frames: a container with a terminal.
     return bytes(text) if at else raw
+
+
+def call_name(method: str, path: str) -> str:
+    """A call for a metric's label: `get.containers.json` has no id in it."""
+    first, *rest = path.split("/")
+    # containers/json, containers/<id>, containers/<id>/json
+    words = rest[1:] if len(rest) > 1 else [word for word in rest if word in ("json", "create")]
+    one = ["one"] if len(rest) > 1 else []
+    return ".".join([method.lower(), first, *one, *words[-1:]])

@@ -6,12 +6,14 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from time import perf_counter
 from typing import Any, TypeVar
 
 import aiodocker
 import aiohttp
 from aiodocker.exceptions import DockerError
 
+from controlplane import telemetry
 from controlplane.clients.docker import answers
 from controlplane.clients.docker.engine import Facts, Happening, Image, Listed, Seen
 from controlplane.errors import BadSettings, Conflict, Refused, Unavailable
@@ -161,8 +163,10 @@ class Docker:
         slow: bool = False,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         seconds = self._slow_seconds if slow else self._seconds
+        call = answers.call_name(method, path)
         try:
             async with (
+                _counted(call),
                 asyncio.timeout(seconds),
                 self._docker._query(path, method, params=params or {}, data=data) as answer,
             ):
@@ -173,6 +177,20 @@ class Docker:
             raise _translated(error, f"{method} {path}") from None
         except (aiohttp.ClientError, ValueError, KeyError) as error:
             raise Unavailable(f"{method} {path}: {error!r}"[:500]) from None
+
+
+@asynccontextmanager
+async def _counted(call: str) -> AsyncIterator[None]:
+    begun = perf_counter()
+    try:
+        yield
+    except (DockerError, aiohttp.ClientError, TimeoutError, ValueError, KeyError) as error:
+        # An absence is an answer.
+        if getattr(error, "status", 0) != 404:
+            telemetry.ENGINE_FAILURES.labels(call=call).inc()
+        raise
+    finally:
+        telemetry.ENGINE_SECONDS.labels(call=call).observe(perf_counter() - begun)
 
 
 class _Missing(Refused):
