@@ -61,8 +61,10 @@ class Index:
                 url,
                 protocol=2,
                 socket_connect_timeout=timeout_seconds,
-                socket_timeout=timeout_seconds,
-                # Our own limits and our own patience: a hidden second try would exceed them.
+                # Time is limited around each call. The driver's own limit is asyncio.wait_for,
+                # which before Python 3.12 now and then swallows a cancellation.
+                socket_timeout=None,
+                # A hidden second try would exceed our limits.
                 retry=Retry(NoBackoff(), 0),
                 max_connections=64,
             )

@@ -218,3 +218,16 @@ def test_pace_counts_fresh_stamps(stamps: list[bytes], pace: float | None) -> No
 @pytest.mark.parametrize("raw", [b"", b"[]", b"\xff", b'{"a": "b"}', b"null"])
 def test_stages_that_are_garbage_are_empty(raw: bytes) -> None:
     assert stages_of(raw) == {}
+
+
+async def test_a_cancelled_call_ends_cancelled_wherever_it_was(index: Index) -> None:
+    """A swallowed cancellation would make a worker hang when it is told to stop."""
+    for steps in range(60):
+        task = asyncio.create_task(index.audit({"small": [A]}))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        if not task.cancel():
+            continue
+        (outcome,) = await asyncio.gather(task, return_exceptions=True)
+
+        assert isinstance(outcome, asyncio.CancelledError)
