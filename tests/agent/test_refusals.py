@@ -59,7 +59,7 @@ async def test_bad_orders_are_refused_and_the_notebook_stays_usable(theatre: The
 async def test_a_missing_home_is_refused_with_the_path_that_was_tried(theatre: Theatre) -> None:
     notebook = await warm(theatre)
 
-    refused = await refusal(theatre, notebook, "Carol Ann")
+    refused = await refusal(theatre, notebook, "Carol Ann", prefix="/user/carol-ann/")
 
     assert (refused.reason, refused.terminal) == ("home_missing", True)
     assert str(theatre.homes / "-43arol-20-41nn") in refused.detail
@@ -138,6 +138,20 @@ async def test_an_image_without_jupyter_says_so(
 
     assert (failed.reason, failed.exit_code) == ("no_singleuser", 64)
     assert "jupyterhub-singleuser" in failed.detail
+
+
+async def test_an_image_that_ends_at_once_says_so(theatre: Theatre) -> None:
+    name = f"{theatre.settings.installation}-ends"
+    source = await theatre.peek.containers.create({"Image": theatre.image}, name=name)
+    await source.commit(repository=name, tag="1", changes=['ENTRYPOINT ["true"]'])
+    await source.delete(force=True)
+    try:
+        failed = await failure(theatre, image=f"{name}:1")
+    finally:
+        await theatre.peek.images.delete(f"{name}:1", force=True)
+
+    assert (failed.reason, failed.exit_code) == ("rehearsal", 0)
+    assert "entry point" in failed.detail
 
 
 async def test_a_specification_that_reaches_for_the_node_is_refused(theatre: Theatre) -> None:
