@@ -9,7 +9,7 @@ import pytest
 
 from controlplane.clients.rabbitmq import Broker, command, event, hub, report, request
 from controlplane.clients.rabbitmq.topology import TRIES
-from controlplane.errors import Refused, Terminal, Unavailable, Unroutable
+from controlplane.errors import BadSettings, Refused, Terminal, Unavailable, Unroutable
 from controlplane.messages import LeaseEnded, LineQuestion, Moved, NodeHeartbeat, decode
 from tests.working.conftest import DEADLINE, Inbox, retire
 
@@ -176,3 +176,18 @@ async def test_a_message_given_back_comes_again_and_is_counted(broker: Broker) -
         await delivery.give_back()
 
     assert seen == [(False, 0), (True, 1), (True, 2), (True, 3)]
+
+
+@pytest.mark.parametrize(
+    "url", ["", "localhost", "http://broker:5672/", "amqp://", "amqp://h:port/"]
+)
+async def test_an_address_that_can_never_connect_is_said_at_once_and_without_it(url: str) -> None:
+    with pytest.raises(BadSettings, match="amqp_url does not fit: write amqp://"):
+        Broker.start(url, installation="t", source="t")
+
+
+async def test_what_amqp_cannot_carry_is_refused_and_not_tried_for_ever(broker: Broker) -> None:
+    with pytest.raises(Refused, match="AMQP cannot carry"):
+        await broker.publish(retire(), command("n" * 300))
+    # The connection is none the worse for it.
+    await broker.publish(retire(), command("node1"))

@@ -137,7 +137,8 @@ async def test_headers_of_a_sender_decide_nothing(
     body = encode(retire("forged"), id="1", source="test", time="now")
     await reading(handled.lane())
 
-    await put_raw(amqp_url, f"{broker.installation}.node.node1", body, headers=headers)
+    name = f"{broker.installation}.node.node1"
+    await put_raw(amqp_url, name, body, headers=headers, reply_to="somebody.else")
 
     assert await handled.next() == "forged"
 

@@ -21,8 +21,8 @@ async def translated(what: str, seconds: float) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(seconds):
             yield
-    except (GreenroomError, TypeError, ValueError):
-        raise  # ours, or a bug of ours: trying again would not help
+    except GreenroomError:
+        raise
     except PublishError:
         raise Unroutable(f"{what}: no queue takes it; `greenroom topology apply`") from None
     except ChannelNotFoundEntity as error:

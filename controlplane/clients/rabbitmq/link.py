@@ -16,7 +16,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from yarl import URL
 
 from controlplane.clients.rabbitmq.faults import CALL_SECONDS, CONNECT_SECONDS, Backoff, translated
-from controlplane.errors import Unavailable
+from controlplane.errors import BadSettings, Unavailable
 
 # With 10 s both sides notice a silent peer within half a minute.
 HEARTBEAT_SECONDS = 10
@@ -32,7 +32,7 @@ class Link:
     """
 
     def __init__(self, url: str, *, name: str, on_change: Callable[[], None]) -> None:
-        self._url = URL(url).update_query(heartbeat=HEARTBEAT_SECONDS, name=name)
+        self._url = _checked(url).update_query(heartbeat=HEARTBEAT_SECONDS, name=name)
         self._name = name
         self._on_change = on_change
         self._connection: AbstractConnection | None = None
@@ -128,6 +128,18 @@ class Link:
             log.warning("broker.unreachable", link=self._name, error=str(error))
         self.trouble = str(error)
         await asyncio.sleep(seconds)
+
+
+def _checked(url: str) -> URL:
+    """`BadSettings` for what can never connect; the URL itself holds a password and is not told."""
+    try:
+        checked = URL(url)
+        fits = checked.scheme in ("amqp", "amqps") and checked.host is not None
+    except ValueError:
+        fits = False
+    if not fits:
+        raise BadSettings("amqp_url does not fit: write amqp://user:password@host:5672/vhost")
+    return checked
 
 
 async def close_channel(channel: AbstractChannel) -> None:

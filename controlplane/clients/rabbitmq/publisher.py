@@ -12,7 +12,7 @@ from aio_pika.abc import AbstractChannel, HeadersType
 from controlplane import telemetry
 from controlplane.clients.rabbitmq.faults import PUBLISH_SECONDS, translated
 from controlplane.clients.rabbitmq.link import Link
-from controlplane.errors import GreenroomError
+from controlplane.errors import GreenroomError, Refused
 
 # A channel whose confirms stay away this often in a row is taken for broken.
 LATE_IN_A_ROW = 3
@@ -77,13 +77,16 @@ class Publisher:
         await self._link.up.wait()
         channel = self._usable() or await self._open()
         underlay = await channel.get_underlay_channel()
-        await underlay.basic_publish(
-            parcel.body,
-            exchange=parcel.exchange,
-            routing_key=parcel.key,
-            properties=parcel.properties(),
-            mandatory=parcel.mandatory,
-        )
+        try:
+            await underlay.basic_publish(
+                parcel.body,
+                exchange=parcel.exchange,
+                routing_key=parcel.key,
+                properties=parcel.properties(),
+                mandatory=parcel.mandatory,
+            )
+        except (TypeError, ValueError) as error:
+            raise Refused(f"AMQP cannot carry this header or key: {error}") from None
 
     def _usable(self) -> AbstractChannel | None:
         channel = self._channel
