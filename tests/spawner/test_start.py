@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from types import SimpleNamespace
 
+import jupyterhub
 import pytest
 from tornado.web import HTTPError
 
@@ -329,3 +331,17 @@ async def test_stages_are_logged_in_one_line(
     lines = [r.getMessage() for r in caplog.records if "lease.serving" in r.getMessage()]
     assert len(lines) == 1
     assert "'activation': 91.0" in lines[0]
+
+
+async def test_a_refusal_leaves_the_hubs_count_of_failures_as_it_was(
+    road: stage.Road, door: Door
+) -> None:
+    spawner = stage.spawner(door, port=1)
+    spawner.handler = SimpleNamespace(settings={"failure_count": 1})
+
+    with pytest.raises(HTTPError):
+        await spawner.start()
+
+    # JupyterHub 5 adds one for every error; 6 never does for this one.
+    added_by_the_hub = 0 if jupyterhub.version_info >= (6,) else 1
+    assert spawner.handler.settings["failure_count"] + added_by_the_hub == 1
