@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from controlplane.decide.refill_fleet import Fleet
+from controlplane.decide.refill_snapshot import Failure
 
 
 def place(fleet: Fleet, wanted: Sequence[str | None]) -> Counter[str]:
@@ -70,13 +71,15 @@ def _obstacles(fleet: Fleet) -> Iterator[str]:
         yield f"at capacity: no place left on {', '.join(sorted(full))}"
     for node, failure in sorted(fleet.failures.items()):
         if node in fleet.nodes:
-            yield _failing(fleet, node, failure.count)
+            yield _failing(fleet, node, failure)
 
 
-def _failing(fleet: Fleet, node: str, count: int) -> str:
-    revision = fleet.snapshot.pool.revision
-    said = f"revision {revision} failed to warm {count} times in a row on {node}"
-    retry_at = fleet.retry_at(fleet.failures[node])
+def _failing(fleet: Fleet, node: str, failure: Failure) -> str:
+    times = "once" if failure.count == 1 else f"{failure.count} times in a row"
+    said = f"revision {failure.revision} failed to warm {times} on {node}"
+    if failure.reason:
+        said += f" ({failure.reason})"
+    retry_at = fleet.retry_at(failure)
     if retry_at is None:
         return f"{said}: stopped there until a new revision, or until the failures are an hour old"
     seconds = max(0.0, (retry_at - fleet.now).total_seconds())

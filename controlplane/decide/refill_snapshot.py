@@ -29,13 +29,15 @@ class Failure:
     """Warm-ups of a revision that failed on a node, in a row.
 
     `count` is how many moved to failed within the last hour and after the last notebook of
-    that revision and node that became ready and did not fail; `last_at` is the newest one.
+    that revision and node that became ready and did not fail; `last_at` and `reason` are of
+    the newest one.
     """
 
     revision: int
     node: str
     count: int
     last_at: datetime
+    reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -250,6 +250,16 @@ def test_a_plan_that_backs_off_says_when_it_tries_again() -> None:
     assert made.why == "revision 1 failed to warm 3 times in a row on a: next try in 3 s"
 
 
+def test_a_plan_that_backs_off_says_what_went_wrong_last() -> None:
+    failed = replace(failing(1, 0), reason="image_missing: lab:1")
+
+    made = plan(snapshot(pool(), failures=(failed,)), NOW)
+
+    assert made.why == (
+        "revision 1 failed to warm once on a (image_missing: lab:1): next try in 1 s"
+    )
+
+
 def test_a_plan_that_stopped_says_why() -> None:
     made = plan(snapshot(pool(), failures=(failing(10, 1),)), NOW)
 

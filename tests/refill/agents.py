@@ -101,7 +101,8 @@ class ScriptedAgent:
                 await self.warm(command.notebook)
             elif self.script == "fails":
                 failed = {"notebook": command.notebook, "reason": "exited", "exit_code": 1}
-                await self.say(WarmupFailed(**self.at(), **failed))  # type: ignore[arg-type]
+                told = {**self.at(), **failed, "detail": "it ended by itself"}
+                await self.say(WarmupFailed.model_validate(told))
         elif isinstance(command, RetireNotebook):
             self.retired.append(command.notebook)
             await self.say(NotebookGone(**self.at(), notebook=command.notebook))  # type: ignore[arg-type]

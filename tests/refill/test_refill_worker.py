@@ -142,6 +142,7 @@ async def test_failing_warm_ups_are_sent_away_and_tried_one_at_a_time(stage: Sta
 
     (failure,) = (await stage.postgres.pools.snapshot("lab")).failures
     assert failure.count >= 2
+    assert failure.reason == "exited: it ended by itself"
     agent.script = "warms"
     await stage.until_counted(ready=1)
 

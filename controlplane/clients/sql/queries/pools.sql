@@ -34,7 +34,9 @@ select jsonb_build_object(
     where r.pool = p.name and r.spec_hash = p.spec_hash),
   'failures', coalesce((
     select jsonb_agg(to_jsonb(f) order by f.revision, f.node) from (
-      select n.revision, n.node, count(*) as count, max(n.failed_at) as last_at
+      select n.revision, n.node, count(*) as count, max(n.failed_at) as last_at,
+        (array_agg(concat_ws(': ', n.reason, nullif(left(n.detail, 200), ''))
+          order by n.failed_at desc))[1] as reason
       from notebooks n
       where n.pool = p.name and n.failed_at > now() - interval '1 hour'
         and n.failed_at > coalesce((
