@@ -66,7 +66,11 @@ class Place(Message):
 
 @message
 class LinePlaces(Message):
-    """Places of one hub process' people in one pool's line, and why they wait."""
+    """Places of one hub process' people in one pool's line, and why they wait.
+
+    `eta_seconds`: until the next notebook goes to the head of the line; whoever stands at
+    place n waits about n times that. None while it is not known.
+    """
 
     TYPE: ClassVar[str] = "line.places.v1"
     pool: PoolName

@@ -154,7 +154,9 @@ class Claim:
 def queue_event(waiting: InLine) -> dict[str, Any]:
     """Place, expected time and the reason, in words and in the key `queue` for templates."""
     line = waiting.line
-    about = "" if line.eta_seconds is None else f", about {_duration(line.eta_seconds)}"
+    # The line's number is for its head: everybody waits for all who stand before.
+    eta_seconds = None if line.eta_seconds is None else line.eta_seconds * waiting.place
+    about = "" if eta_seconds is None else f", about {_duration(eta_seconds)}"
     why = {
         "warming": f"{line.warming} are warming",
         "at_capacity": "the pool is at capacity, a notebook is free when somebody stops one",
@@ -165,7 +167,7 @@ def queue_event(waiting: InLine) -> dict[str, Any]:
         "message": f"Number {waiting.place} in line for pool {line.pool}{about}: {why}",
         "queue": {
             "position": waiting.place,
-            "eta_seconds": line.eta_seconds,
+            "eta_seconds": eta_seconds,
             "pool": line.pool,
             "why": line.why,
             "warming": line.warming,

@@ -34,7 +34,7 @@ async def test_every_listener_sees_place_and_end_also_one_that_came_before_the_s
     await road.tell(stage.serving(lease))
     await asyncio.gather(start, early, late)
 
-    queue = {"position": 3, "eta_seconds": 12.0, "pool": "small", "why": "warming", "warming": 2}
+    queue = {"position": 3, "eta_seconds": 36.0, "pool": "small", "why": "warming", "warming": 2}
     assert queue in [event.get("queue") for event in first]
     assert queue in [event.get("queue") for event in second]
     assert first[-1] == second[-1]
