@@ -146,11 +146,17 @@ class Agent(Reader):
         if how == "fail":
             return await self.says(RunFailed(**about, reason="timeout", detail="no answer"))
         if how in ("accept", "serve"):
-            await self.says(RunAccepted(**about))
+            await self.says(accepted(command, self.node))
         if how == "serve":
             if self.served.setdefault(command.notebook, command.lease) != command.lease:
                 self.doubles.append(command)
             await self.says(activated(command, self.node))
+
+
+def accepted(command: ActivateNotebook, node: str) -> RunAccepted:
+    return RunAccepted(
+        **at(node), notebook=command.notebook, lease=command.lease, attempt=command.attempt
+    )
 
 
 def activated(command: ActivateNotebook, node: str) -> RunActivated:

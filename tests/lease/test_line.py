@@ -16,11 +16,11 @@ from controlplane.messages import (
     LineQuestion,
 )
 from controlplane.model import EndReason, LeasePhase
-from tests.lease.actors import Agent, Hub
+from tests.lease.actors import Agent, Hub, accepted, activated
 from tests.lease.conftest import House
 from tests.truth import stage as truth
 from tests.truth.conftest import Owner
-from tests.truth.stage import ask
+from tests.truth.stage import ask, new_id
 
 pytestmark = pytest.mark.services
 
@@ -104,6 +104,36 @@ async def test_a_copy_that_dies_in_a_burst_loses_nobody(house: House) -> None:
 
     nobody_shares(hub, agent)
     assert await house.postgres.violations() == []
+
+
+async def test_activations_behind_a_slow_agent_use_no_second_notebook(
+    house: House, owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub, agent = await house.hub(), await house.agent()
+    agent.answers = lambda _: "nothing"
+    await house.warm(12)
+    await house.worker()
+    requests = people(6)
+    await asyncio.gather(*(hub.asks(request) for request in requests))
+    await agent.until(lambda: len({c.lease for c in agent.all(ActivateNotebook)}) == 6)
+    commands = {command.lease: command for command in agent.all(ActivateNotebook)}
+    await house.postgres.leases.accepted([accepted(c, "node1") for c in commands.values()])
+    for request in requests:
+        owner.age(request.lease, 30)
+
+    # Somebody of a dry pool hears of a place: a second has passed, and its sweeps.
+    monkeypatch.setattr("workers.lease.sweeps.ACCEPT_SECONDS", 3.0)
+    await house.postgres.pools.apply([truth.spec("dry")], remove_missing=False)
+    for _ in range(2):
+        late = ask(f"late-{new_id()}", pool="dry")
+        await hub.asks(late)
+        await hub.place_of(late.lease)
+    for command in commands.values():
+        await agent.says(activated(command, "node1"))
+    served = await all_served(hub, requests)
+
+    assert served == {lease: command.notebook for lease, command in commands.items()}
+    assert agent.retired() == set()
 
 
 async def test_a_dry_pool_says_why_and_where_one_stands(house: House) -> None:
