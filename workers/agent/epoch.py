@@ -33,9 +33,15 @@ def next_epoch(folder: Path, now_seconds: float) -> int:
 
 
 def lock(folder: Path) -> int:
-    """A handle that keeps a second agent away from this state, while it is open."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    """A handle that keeps a second agent away from this state; `BadSettings` if one is there."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise BadSettings(
+            f"node.state_dir {folder} cannot be used: {error.strerror}: run the agent as root, "
+            "or give it a directory of its own (GREENROOM_NODE__STATE_DIR)"
+        ) from None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -13,6 +13,7 @@ from controlplane.errors import BadMessage, BadSettings, Retry
 from controlplane.messages import Report, decode
 from controlplane.settings import Settings
 from workers import process
+from workers.agent import epoch
 from workers.agent.agent import Agent
 from workers.agent.node import address_of
 
@@ -30,6 +31,8 @@ async def main(settings: Settings) -> None:
     address_of(settings)
     if not settings.keys():
         raise BadSettings("seal_keys is empty: give the agent the keys that the hubs seal with")
+    # Said in one line now instead of out of a task later; the agent takes it for good.
+    epoch.unlock(epoch.lock(settings.node_state_dir.absolute()))
     service = Service(settings)
     work = process.Work(
         ticks=(
@@ -54,6 +57,7 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._engine = Docker(settings.node.docker_host)
         self._open = asyncio.Event()
         self._greeted = asyncio.Event()
         self._agent: Agent | None = None
@@ -70,15 +74,14 @@ class Service:
 
     async def run(self) -> None:
         """Adopt, then take commands for as long as the process lives."""
-        engine = Docker(self._settings.node.docker_host)
         try:
             async with asyncio.TaskGroup() as tasks:
-                self._agent = Agent(self._settings, engine, self._publish, tasks)
+                self._agent = Agent(self._settings, self._engine, self._publish, tasks)
                 await self._take_commands(self._agent)
         finally:
             if self._agent is not None:
                 self._agent.close()
-            await engine.close()
+            await self._engine.close()
 
     async def hello(self) -> None:
         """After each connect, once everything here is adopted."""

@@ -14,6 +14,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from controlplane.errors import BadSettings
 from workers.agent import syscalls
 
 # The channel, the record (60 KiB) and what hooks write into an empty home. After activation
@@ -28,11 +29,17 @@ class Slots:
         self._folder = folder
 
     def open(self) -> None:
-        """Mount the shared parent unless an earlier agent did."""
+        """Mount the shared parent unless an earlier agent did. `BadSettings` without the right."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if self._folder not in syscalls.mounted_below(self._folder):
-            syscalls.mount_tmpfs(self._folder, size_mib=1, mode=0o700)
-        syscalls.share(self._folder)
+        try:
+            if self._folder not in syscalls.mounted_below(self._folder):
+                syscalls.mount_tmpfs(self._folder, size_mib=1, mode=0o700)
+            syscalls.share(self._folder)
+        except PermissionError:
+            raise BadSettings(
+                f"the agent may not mount at {self._folder}: run it as root, in the mount "
+                "namespace of its Docker engine"
+            ) from None
 
     def make(self, notebook: str) -> None:
         """A fresh slot; one that exists is kept as it is."""
