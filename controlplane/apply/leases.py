@@ -34,10 +34,9 @@ from controlplane.model.rows import Lease, Notebook
 # What lies between a request received and its activation ordered.
 ORDERED = ("pop", "decide", "order")
 MOST_STAGES = 32
-# Stages with a metric of their own. Agents name theirs in reports, so others may appear.
-STAGES = frozenset(
-    {*ORDERED, "line", "wait", "mount", "handover", "activation", "probe", "serve", "answer"}
-)
+# Stages with a metric of their own: the worker's, and those that agents name in reports.
+OF_AGENTS = ("accept", "home", "turn", "mount", "handover", "serve", "probe")
+STAGES = frozenset({*ORDERED, "line", "record", "answer", *OF_AGENTS})
 
 log = structlog.get_logger()
 

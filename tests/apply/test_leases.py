@@ -143,7 +143,7 @@ def test_an_answer_goes_to_the_process_that_asked_and_news_of_others_to_their_ow
 
 
 def test_more_stages_than_a_message_takes_are_cut_and_ours_stay() -> None:
-    stages = {f"agent{n}": 1.0 for n in range(32)} | {"serve": 2.0, "total": 9.0}
+    stages = {f"agent{n}": 1.0 for n in range(32)} | {"record": 2.0, "total": 9.0}
 
     (answer,) = answers(SERVING, stages=stages)
 
@@ -215,7 +215,7 @@ async def test_a_start_is_told_in_one_line_with_all_its_stages() -> None:
     made = effects(FakeBroker())
     with capture_logs() as logs:
         await made.apply(CLAIMED, stages={"pop": 1.0, "decide": 2.0})
-        await made.apply(SERVING, stages={"wait": 3.0, "serve": 4.0})
+        await made.apply(SERVING, stages={"turn": 3.0, "record": 4.0})
 
     (line,) = told(logs, "lease.served")
     assert (line["lease"], line["user"], line["node"], line["start"]) == (
@@ -224,7 +224,7 @@ async def test_a_start_is_told_in_one_line_with_all_its_stages() -> None:
         "node1",
         "warm",
     )
-    assert line["stages"].keys() == {"pop", "decide", "order", "wait", "serve", "total", "answer"}
+    assert line["stages"].keys() == {"pop", "decide", "order", "turn", "record", "total", "answer"}
     assert "gAAAA" not in str(logs)
 
 

@@ -166,7 +166,7 @@ def activated(command: ActivateNotebook, node: str) -> RunActivated:
         lease=command.lease,
         attempt=command.attempt,
         url=f"http://127.0.0.1:20000{command.prefix}",
-        stages={"wait": 1.0, "mount": 2.0, "handover": 3.0, "probe": 4.0},
+        stages={"turn": 1.0, "mount": 2.0, "handover": 3.0, "serve": 4.0},
     )
 
 

@@ -35,7 +35,7 @@ async def test_a_click_activates_a_warm_notebook_and_the_hub_gets_its_url(house:
     assert (claimed.notebook, claimed.node) == (notebook, "node1")
     assert (serving.url, serving.cold) == ("http://127.0.0.1:20000/user/ada/", False)
     assert serving.stages.keys() >= {
-        "pop", "decide", "order", "wait", "mount", "handover", "probe", "serve", "total",
+        "pop", "decide", "order", "turn", "mount", "handover", "serve", "record", "total",
     }  # fmt: skip
     assert (order.user, order.prefix, order.sealed) == ("ada", "/user/ada/", "sealed-for-ada")
     assert 0 < order.budget_ms <= request.budget_ms

@@ -51,7 +51,7 @@ class Reports:
         assert isinstance(report, RunActivated)
         started = perf_counter()
         granted = await self._leases.serve(report)
-        stages = {**report.stages, "serve": (perf_counter() - started) * 1000}
+        stages = {**report.stages, "record": (perf_counter() - started) * 1000}
         if granted is None:
             log.info("report.stale", lease=report.lease, notebook=report.notebook)
         else:
