@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
 from uuid import uuid4
 
 import aio_pika
 import pytest
+import structlog
 
 from controlplane.clients.rabbitmq import Broker, Delivery, Quarantined
 from controlplane.clients.rabbitmq.topology import EXCHANGES, SHARED
@@ -55,6 +57,18 @@ async def far_broker(proxy: FaultProxy, broker: Broker, installation: str) -> As
     far = await Broker.connect(proxy.url, installation=installation, source="far")
     yield far
     await far.close()
+
+
+@pytest.fixture
+def logging_put_back() -> Iterator[None]:
+    """For tests that configure logging as a worker does."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 class Inbox:

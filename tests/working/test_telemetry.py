@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -26,17 +25,6 @@ def declared() -> list[Metric]:
     kinds = (Counter, Gauge, Histogram)
     metrics = [value for value in vars(telemetry).values() if isinstance(value, kinds)]
     return [described for metric in metrics for described in metric.describe()]
-
-
-@pytest.fixture
-def logging_put_back() -> Iterator[None]:
-    """For tests that configure logging as a worker does."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    structlog.reset_defaults()
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 def test_each_metric_has_a_row_in_the_table_and_each_row_a_metric() -> None:

@@ -7,6 +7,7 @@ and cancelled consumers only in part, and we need to know exactly when it is up.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -32,6 +33,7 @@ class Link:
     """
 
     def __init__(self, url: str, *, name: str, on_change: Callable[[], None]) -> None:
+        _quiet_driver()
         self._url = _checked(url).update_query(heartbeat=HEARTBEAT_SECONDS, name=name)
         self._name = name
         self._on_change = on_change
@@ -128,6 +130,13 @@ class Link:
             log.warning("broker.unreachable", link=self._name, error=str(error))
         self.trouble = str(error)
         await asyncio.sleep(seconds)
+
+
+def _quiet_driver() -> None:
+    # A lost connection is ours to tell, once and in one line; the driver tells it five times,
+    # with tracebacks, into a hub's log or an operator's terminal.
+    for name in ("aiormq", "aio_pika"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _checked(url: str) -> URL:
