@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -92,7 +92,9 @@ class SimulatedEngine:
         self._must_answer()
         return b"last words"
 
-    async def events(self, labels: Mapping[str, str], *, since: int) -> AsyncIterator[Happening]:
+    async def events(
+        self, labels: Mapping[str, str], *, since: int
+    ) -> AsyncGenerator[Happening, None]:
         self._must_answer()
         while True:
             yield await self._events.get()

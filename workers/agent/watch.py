@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from contextlib import aclosing
 
 import structlog
 
@@ -94,12 +95,13 @@ class Watch:
 
     async def _stream(self) -> None:
         events = self._node.engine.events(self._node.labels, since=self._cursor)
-        async for event in events:
-            self._cursor = max(self._cursor, event.at + 1)
-            item = self._node.registry.get(event.labels.get("greenroom.notebook", ""))
-            if item is not None and event.action in ENDINGS:
-                name = f"end of {item.entry.notebook}"
-                self._node.tasks.create_task(self.inspect(item), name=name)
+        async with aclosing(events):
+            async for event in events:
+                self._cursor = max(self._cursor, event.at + 1)
+                item = self._node.registry.get(event.labels.get("greenroom.notebook", ""))
+                if item is not None and event.action in ENDINGS:
+                    name = f"end of {item.entry.notebook}"
+                    self._node.tasks.create_task(self.inspect(item), name=name)
 
     async def inspect(self, item: Item) -> None:
         """Ask the engine; act if its container ended."""

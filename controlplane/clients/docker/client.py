@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from time import perf_counter
 from typing import Any, TypeVar
@@ -115,15 +115,20 @@ class Docker:
                 return answers.frames(await answer.read())
         return b""
 
-    async def events(self, labels: Mapping[str, str], *, since: int) -> AsyncIterator[Happening]:
+    async def events(
+        self, labels: Mapping[str, str], *, since: int
+    ) -> AsyncGenerator[Happening, None]:
         filters = _filters(labels, type="container")
         params = {"since": f"{since // 10**9}.{since % 10**9:09d}", "filters": filters}
         # No total: the stream is quiet for hours. The list every 10 s finds what it misses.
         quiet = aiohttp.ClientTimeout(total=None, sock_connect=self._seconds)
         try:
             async with self._docker._query("events", params=params, timeout=quiet) as answer:
-                async for line in _lines(answer.content):
-                    yield _read(answers.happening, line)
+                try:
+                    async for line in _lines(answer.content):
+                        yield _read(answers.happening, line)
+                finally:
+                    answer.close()
         except (DockerError, aiohttp.ClientError, TimeoutError, ValueError, KeyError) as error:
             raise Unavailable(f"the engine's event stream broke: {error!r}"[:300]) from None
         raise Unavailable("the engine ended its event stream")
@@ -170,7 +175,11 @@ class Docker:
                 asyncio.timeout(seconds),
                 self._docker._query(path, method, params=params or {}, data=data) as answer,
             ):
-                yield answer
+                try:
+                    yield answer
+                finally:
+                    # Read to its end, its connection went back already; else it cannot.
+                    answer.close()
         except TimeoutError:
             raise Unavailable(f"{method} {path}: no answer in {seconds:g} s") from None
         except DockerError as error:

@@ -7,7 +7,7 @@ A container that does not exist is a value (`None`, or nothing to do), never an 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -105,7 +105,7 @@ class Engine(Protocol):
     async def log_tail(self, container: str, *, lines: int) -> bytes:
         """The last lines of stdout and stderr, as bytes; b"" if it does not exist."""
 
-    def events(self, labels: Mapping[str, str], *, since: int) -> AsyncIterator[Happening]:
+    def events(self, labels: Mapping[str, str], *, since: int) -> AsyncGenerator[Happening, None]:
         """The stream from `since` (nanoseconds) on; ends only with `Unavailable`."""
 
     async def close(self) -> None:
