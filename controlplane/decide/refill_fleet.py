@@ -138,7 +138,7 @@ class Fleet:
     def room(self, node: str) -> int:
         """Creates that this node takes now."""
         view = self.nodes[node]
-        in_flight = sum(n.node == node for n in self._coming)
+        in_flight = self._in_flight[node]
         room = min(view.max_notebooks - view.occupied, IN_FLIGHT_PER_NODE - in_flight)
         failure = self.failures.get(node)
         if failure is not None:
@@ -147,6 +147,10 @@ class Fleet:
             # One probe at a time until one of them is warm again.
             room = min(room, 1 - in_flight) if trying else 0
         return max(0, room)
+
+    @cached_property
+    def _in_flight(self) -> Counter[str]:
+        return Counter(n.node for n in self._coming)
 
     @cached_property
     def _ready(self) -> list[Notebook]:

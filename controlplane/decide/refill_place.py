@@ -22,9 +22,11 @@ def place(fleet: Fleet, wanted: Sequence[str | None]) -> Counter[str]:
     # The line comes before targets of single nodes.
     for node, count in _spread(fleet, room, min(left, sum(w is None for w in wanted))).items():
         placed[node] += count
+    left -= placed.total()
     for bound in wanted:
-        if bound is not None and room[bound] > placed[bound] and placed.total() < left:
+        if bound is not None and room[bound] > placed[bound] and left > 0:
             placed[bound] += 1
+            left -= 1
     return placed
 
 
@@ -43,9 +45,10 @@ def _spread(fleet: Fleet, room: dict[str, int], count: int) -> Counter[str]:
         if free > 0
     ]
     heapq.heapify(heap)
-    while heap and placed.total() < count:
+    while heap and count > 0:
         available, negative_free, node = heapq.heappop(heap)
         placed[node] += 1
+        count -= 1
         if placed[node] < room[node]:
             heapq.heappush(heap, (available + 1, negative_free + 1, node))
     return placed
