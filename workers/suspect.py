@@ -4,16 +4,17 @@ own, with the handlers of the queue it came from. What kills or hangs its reader
 
 from __future__ import annotations
 
-from workers import lease, liveness, refill
+from workers.lease import lanes as of_lease
+from workers.liveness import lanes as of_liveness
 from workers.loop import Lane
 from workers.process import Tick
+from workers.refill import lanes as of_refill
 from workers.tools import Tools
 
 
 def lanes(tools: Tools) -> list[Lane]:
     """One lane that dispatches by origin."""
-    rooms = (lease.lanes(tools), refill.lanes(tools), liveness.lanes(tools))
-    return [suspect_lane([lane for room in rooms for lane in room])]
+    return [suspect_lane([*of_lease(tools), *of_refill(tools), *of_liveness(tools)])]
 
 
 def ticks(tools: Tools) -> list[Tick]:
