@@ -6,6 +6,7 @@ import asyncio
 
 import aio_pika
 import pytest
+from structlog.testing import capture_logs
 
 from controlplane.clients.rabbitmq import Broker, command, hub
 from controlplane.clients.rabbitmq.publisher import LATE_IN_A_ROW
@@ -202,3 +203,20 @@ async def test_closing_is_quick_while_the_broker_is_silent(
         await silent.close()
 
     assert not silent.connected.is_set()
+
+
+async def test_a_hubs_queue_that_its_old_connection_still_holds_is_taken_when_that_is_gone(
+    broker: Broker, amqp_url: str, installation: str
+) -> None:
+    inbox = Inbox()
+    async with await aio_pika.connect(amqp_url) as half_dead:
+        channel = await half_dead.channel()
+        await channel.declare_queue(f"{installation}.hub.h-1", exclusive=True, auto_delete=True)
+        with capture_logs() as logs:
+            consumer = await broker.consume("hub.h-1", inbox.put, prefetch=16)
+            await happens(lambda: any(line["event"] == "consumer.broken" for line in logs))
+    await within_deadline(consumer.consuming)
+
+    await broker.publish(LeaseEnded(lease=LEASE, reason="stopped"), hub("h-1"))
+
+    assert decode((await inbox.next()).body).message == LeaseEnded(lease=LEASE, reason="stopped")
