@@ -86,8 +86,9 @@ class Delivery:
 
     async def give_back(self) -> None:
         """To the front of its queue again, counted."""
+        # Not nack: RabbitMQ 4.3 no longer counts a nacked message as tried, a rejected one it does.
         async with translated("give back", CALL_SECONDS):
-            await self._message.nack(requeue=True)
+            await self._message.reject(requeue=True)
 
     async def to_suspect(self) -> None:
         """Move it to where one message at a time is read; ack when it is there."""
