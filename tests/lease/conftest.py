@@ -49,6 +49,12 @@ class Copy:
         reader = Reader(self.tools.broker, suspect_lane(list(self.work.lanes)))
         await _reads(reader)
 
+    async def until_paused(self, queue: str) -> None:
+        (reader,) = [reader for reader in self._readers if reader.lane.queue == queue]
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while reader.state != "paused":  # noqa: ASYNC110 a state that nobody announces
+                await asyncio.sleep(0.05)
+
     async def kill(self) -> None:
         """As abrupt as it gets within one process: nothing in hand is finished or acked."""
         for tick in self._ticks:
