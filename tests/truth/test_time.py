@@ -72,18 +72,31 @@ async def test_matches_at_the_same_time_give_each_notebook_once(postgres: Postgr
 async def test_an_attempt_without_an_answer_is_followed_by_the_next(
     postgres: Postgres, owner: Owner
 ) -> None:
-    granted = await stage.claimed(postgres, spare=1)
+    granted = await stage.claimed(postgres)
+    await stage.node(postgres, "node2")
+    elsewhere = await stage.warm(postgres, "node2")
     assert await postgres.leases.unaccepted(300) == []
     owner.age(granted.lease.lease, 301)
 
     [moved] = await postgres.leases.unaccepted(300)
 
-    assert moved.lease.attempt == 2
-    assert moved.lease.phase is LeasePhase.CLAIMED
+    assert (moved.lease.attempt, moved.lease.phase) == (2, LeasePhase.CLAIMED)
+    assert moved.lease.notebook == elsewhere
+
+
+async def test_a_silent_agent_of_the_only_node_uses_up_neither_attempts_nor_notebooks(
+    postgres: Postgres, owner: Owner
+) -> None:
+    granted = await stage.claimed(postgres, spare=2)
+    owner.age(granted.lease.lease, 400)
+
+    assert await postgres.leases.unaccepted(300) == []
 
 
 async def test_an_accepted_attempt_may_take_its_time(postgres: Postgres, owner: Owner) -> None:
-    granted = await stage.claimed(postgres, spare=1)
+    granted = await stage.claimed(postgres)
+    await stage.node(postgres, "node2")
+    await stage.warm(postgres, "node2")
     await postgres.leases.accepted([stage.accepted(granted)])
     owner.age(granted.lease.lease, 400)
 

@@ -128,14 +128,21 @@ begin
 end
 $$;
 
--- Claimed leases whose attempt is over because nobody answered or nobody can.
+-- Claimed leases whose attempt is over because nobody answered or nobody can. Without an answer
+-- only if another node, seen lately, has one to give: else the order is repeated and its answer
+-- awaited, for a dead agent of the only node must not use up the attempts and the pool.
 create function unanswered(seconds double precision)
 returns table (lease uuid, pool text) language sql as $$
   select l.lease, l.pool from leases l join nodes n on n.node = l.node
   where l.phase = 'claimed' and (
     n.state in ('suspect', 'lost')
     or (l.phase_at <= now() - seconds * interval '1 second' and not exists (
-      select from orders o where o.notebook = l.notebook and o.accepted_at is not null)))
+      select from orders o where o.notebook = l.notebook and o.accepted_at is not null)
+      and exists (
+        select from notebooks r
+        join nodes d on d.node = r.node and d.state = 'ready'
+        join sightings s on s.node = r.node and seen_lately(s.last_seen)
+        where r.pool = l.pool and r.phase = 'ready' and r.node <> l.node)))
 $$;
 
 create function lease_unaccepted(seconds double precision, limit_ integer) returns jsonb

@@ -17,9 +17,14 @@ create function granted(
   from leases l where l.lease = wanted
 $$;
 
+-- Younger than what makes a node suspect; liveness decides, this only orders.
+create function seen_lately(last_seen timestamptz) returns boolean language sql stable as $$
+  select coalesce(last_seen > now() - interval '6 seconds', false)
+$$;
+
 -- A ready notebook, locked, or null. Only on ready nodes that reach the hub. The candidate if
--- it can be had, else what the newest specification makes, newest revision first, from the
--- node with the most of them. What somebody else is just taking is passed over.
+-- it can be had, else one of a node that was seen lately, of the newest specification, newest
+-- revision first, from the node with the most of them. What somebody else is just taking is passed over.
 create function pick(pool_ text, hub_ text, candidate uuid) returns uuid
 language plpgsql as $$
 declare
@@ -29,7 +34,7 @@ begin
     select n.notebook into found_
     from notebooks n join nodes d on d.node = n.node left join sightings s on s.node = n.node
     where n.notebook = candidate and n.pool = pool_ and n.phase = 'ready' and d.state = 'ready'
-      and not (hub_ = any (coalesce(s.unreachable_hubs, '{}')))
+      and seen_lately(s.last_seen) and not (hub_ = any (coalesce(s.unreachable_hubs, '{}')))
     for update of n skip locked;
     if found then
       return found_;
@@ -46,7 +51,7 @@ begin
   ) shelf on shelf.node = n.node
   where n.pool = pool_ and n.phase = 'ready' and d.state = 'ready'
     and not (hub_ = any (coalesce(s.unreachable_hubs, '{}')))
-  order by r.spec_hash = p.spec_hash desc, n.revision desc, shelf.free desc, n.phase_at, n.notebook
+  order by seen_lately(s.last_seen) desc, r.spec_hash = p.spec_hash desc, n.revision desc, shelf.free desc, n.phase_at, n.notebook
   limit 1
   for update of n skip locked;
   return found_;
