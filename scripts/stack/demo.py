@@ -40,6 +40,8 @@ class Demo:
     # An address of this machine that containers reach: hubs listen there for notebooks.
     gateway: str
     hub_port: int = 8000
+    # Where the proxy listens for people.
+    public_address: str = "127.0.0.1"
     environment: venv.Environment = venv.MAIN
 
     @property
@@ -49,7 +51,7 @@ class Demo:
     @property
     def url(self) -> str:
         """What a person opens."""
-        return f"http://127.0.0.1:{self.hub_port}"
+        return f"http://{self.public_address}:{self.hub_port}"
 
     @property
     def homes(self) -> Path:
@@ -114,7 +116,7 @@ class Demo:
             name=PROXY,
             command=(
                 str(packages.PROXY),
-                "--ip", "127.0.0.1", "--port", str(self.hub_port),
+                "--ip", self.public_address, "--port", str(self.hub_port),
                 "--api-ip", "127.0.0.1", "--api-port", str(ports.port_for(self.place, "proxy-api")),
                 "--error-target", f"{self._hub_address()}/hub/error",
             ),
