@@ -26,9 +26,10 @@ from controlplane.messages import (
     ActivateNotebook,
     LeaseClaimed,
     LeaseEnded,
+    LeaseRequest,
     LeaseServing,
 )
-from controlplane.model.phases import LeasePhase
+from controlplane.model.phases import EndReason, LeasePhase
 from controlplane.model.rows import Lease, Notebook
 
 # What lies between a request received and its activation ordered.
@@ -110,6 +111,11 @@ class LeaseEffects:
     async def answer(self, granted: Granted, *, to: str) -> None:
         """Tell one hub process how its lease stands."""
         await send(self._broker, answers(granted, to=to))
+
+    async def refuse(self, ask: LeaseRequest, why: str) -> None:
+        """Tell who asked that it will not be, without a row."""
+        body = LeaseEnded(lease=ask.lease, reason=EndReason.REFUSED, detail=why)
+        await send(self._broker, [Sending(body=body, route=routes.hub(ask.hub_process))])
 
     async def _claimed(self, granted: Granted, stages: dict[str, float]) -> None:
         started = perf_counter()

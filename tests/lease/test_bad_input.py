@@ -104,9 +104,11 @@ async def test_a_prefix_of_somebody_else_s_server_is_refused(house: House) -> No
     request = ask("alice", prefix="/user/bob/")
 
     await hub.asks(request)
+    ended = await hub.hears(LeaseEnded, request.lease)
     await serves(house, hub)
 
     assert await quarantine.reasons(1) == ["refused"]
+    assert ended.detail == "the prefix is not that of this user's server"
     assert await house.postgres.leases.get(request.lease) is None
     assert request.lease not in {command.lease for command in agent.all(ActivateNotebook)}
 
@@ -150,6 +152,25 @@ async def test_another_hub_can_neither_end_nor_see_a_lease(house: House) -> None
     assert granted is not None
     assert granted.lease.phase is LeasePhase.SERVING
     assert other.heard == []
+
+
+async def test_a_bad_request_with_a_known_id_ends_nobody_s_start(house: House) -> None:
+    hub, other = await house.hub(), await house.hub("hub2", "hub2-x")
+    await house.agent()
+    await house.warm(1)
+    await house.worker()
+    quarantine = await house.quarantine()
+    request = ask("ada")
+    await hub.asks(request)
+    await hub.hears(LeaseServing, request.lease)
+
+    forged = ask("mallory", lease=request.lease, hub="hub2", prefix="/user/ada/")
+    await other.asks(forged)
+    reasons = await quarantine.reasons(1)
+    await serves(house, hub)
+
+    assert reasons == ["refused"]
+    assert hub.all(LeaseEnded) == []
 
 
 @pytest.mark.parametrize("reason", ["node_lost", "admin", "because"])

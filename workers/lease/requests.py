@@ -30,7 +30,7 @@ class Requests:
         ask = envelope.message
         assert isinstance(ask, LeaseRequest)
         if not prefix_fits(ask.user, ask.server, ask.prefix):
-            raise Refused(f"lease {ask.lease}: the prefix is not that of its user's server")
+            await self._refuse(ask, "the prefix is not that of this user's server")
         received = perf_counter()
         candidate = await self._index.pop(ask.pool)
         popped = perf_counter()
@@ -43,6 +43,12 @@ class Requests:
         if granted.lease.phase is LeasePhase.WAITING:
             self._line.ask(ask.pool)
         await self._line.taken(granted, candidate)
+
+    async def _refuse(self, ask: LeaseRequest, why: str) -> None:
+        """Nobody waits in vain; but an id that is known is perhaps somebody else's."""
+        if await self._leases.get(ask.lease) is None:
+            await self._effects.refuse(ask, why)
+        raise Refused(f"lease {ask.lease}: {why}")
 
     async def release(self, envelope: Envelope) -> None:
         """The hub is done with a lease, perhaps before its request came."""

@@ -95,7 +95,7 @@ class Sweeps:
             log.info("order.again", order="activate", lease=order.lease.lease)
             return await self._effects.again(order)
         telemetry.REISSUED.labels(command=order.order).inc()
-        log.info("order.again", order=order.order, notebook=order.notebook.notebook)
+        log.debug("order.again", order=order.order, notebook=order.notebook.notebook)
         await send(self._tools.broker, [_command(order)])
 
 
