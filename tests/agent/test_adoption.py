@@ -1,4 +1,4 @@
-"""An agent that starts again adopts what runs, and harms nobody."""
+"""An agent that starts again adopts what runs, and harms nobody; on both engines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ from controlplane.messages import (
 )
 from tests.agent.theatre import Theatre, get
 
-pytestmark = pytest.mark.engine
+
+@pytest.fixture
+def theatre(either_theatre: Theatre) -> Theatre:
+    """On both engines."""
+    return either_theatre
 
 
 async def test_a_restarted_agent_adopts_warm_and_serving_notebooks(theatre: Theatre) -> None:

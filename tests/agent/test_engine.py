@@ -182,38 +182,6 @@ def test_a_log_comes_out_of_its_frames() -> None:
     assert answers.frames(b"") == b""
 
 
-async def test_a_real_engine_keeps_what_it_is_told(
-    docker_host: str, image: str, installation: str
-) -> None:
-    engine = Docker(docker_host, seconds=60, slow_seconds=120)
-    labels = {"greenroom.installation": installation}
-    config = {"Image": image, "Entrypoint": ["sleep", "600"], "Labels": labels}
-    try:
-        container = await engine.create(installation, config)
-        with pytest.raises(Conflict):
-            await engine.create(installation, config)
-        await engine.start(container)
-        await engine.start(container)
-        running = await engine.inspect(installation)
-        listed = await engine.list(labels)
-        await engine.set_cpu_shares(container, 64)
-        await engine.stop(container, seconds=0)
-        ended = await engine.inspect(container)
-    finally:
-        await engine.remove(installation)
-    gone = await engine.inspect(installation)
-    facts = await engine.facts()
-    await engine.close()
-
-    assert running is not None
-    assert (running.id, running.state) == (container, "running")
-    assert [(line.id, line.state) for line in listed] == [(container, "running")]
-    assert ended is not None
-    assert (ended.state, ended.exit_code) == ("exited", 137)
-    assert gone is None
-    assert facts.cpus >= 1
-
-
 @pytest.mark.parametrize(
     ("method", "path", "name"),
     [

@@ -1,4 +1,4 @@
-"""A notebook's whole life on a real engine."""
+"""A notebook's whole life, on a real engine and on the simulated one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ from controlplane.messages import (
 from tests.agent.theatre import Theatre, get
 from workers.agent import syscalls
 
-pytestmark = pytest.mark.engine
+
+@pytest.fixture
+def theatre(either_theatre: Theatre) -> Theatre:
+    """On both engines."""
+    return either_theatre
 
 
 async def test_a_notebook_warms_serves_one_person_and_leaves_nothing(theatre: Theatre) -> None:

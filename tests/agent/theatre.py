@@ -18,7 +18,7 @@ from aiohttp import web
 from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
-from controlplane.clients.docker import Docker, Engine
+from controlplane.clients.docker import Engine
 from controlplane.messages import (
     ActivateNotebook,
     CreateNotebook,
@@ -143,7 +143,7 @@ class Theatre:
 
     def __init__(
         self,
-        engine: Docker,
+        engine: Engine,
         docker_host: str,
         image: str,
         *,

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import structlog
 
-from controlplane.clients.docker import Docker
+from controlplane.clients.docker import Docker, Engine
 from controlplane.clients.rabbitmq import Broker, Delivery, report
 from controlplane.errors import BadMessage, BadSettings, Retry
 from controlplane.messages import Report, decode
@@ -33,21 +33,9 @@ async def main(settings: Settings) -> None:
         raise BadSettings("seal_keys is empty: give the agent the keys that the hubs seal with")
     # Said in one line now instead of out of a task later; the agent takes it for good.
     epoch.unlock(epoch.lock(settings.node_state_dir.absolute()))
-    service = Service(settings)
-    work = process.Work(
-        ticks=(
-            process.Tick(
-                name="heartbeat", every_seconds=HEARTBEAT_EVERY_SECONDS, call=service.heartbeat
-            ),
-            process.Tick(
-                name="inventory", every_seconds=INVENTORY_EVERY_SECONDS, call=service.inventory
-            ),
-        ),
-        tasks=(process.Task(name="agent", run=service.run),),
-        ready=service.ready,
-    )
+    service = Service(settings, Docker(settings.node.docker_host))
     try:
-        await process.run("agent", settings, service.broker, work)
+        await process.run("agent", settings, service.broker, service.work())
     finally:
         await service.broker.close()
 
@@ -55,9 +43,9 @@ async def main(settings: Settings) -> None:
 class Service:
     """What joins one agent to its broker."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, engine: Engine) -> None:
         self._settings = settings
-        self._engine = Docker(settings.node.docker_host)
+        self._engine = engine
         self._open = asyncio.Event()
         self._greeted = asyncio.Event()
         self._agent: Agent | None = None
@@ -66,6 +54,21 @@ class Service:
             installation=settings.installation,
             source=f"agent.{settings.node.name}",
             on_connect=self.hello,
+        )
+
+    def work(self) -> process.Work:
+        """Everything that one node's agent does."""
+        return process.Work(
+            ticks=(
+                process.Tick(
+                    name="heartbeat", every_seconds=HEARTBEAT_EVERY_SECONDS, call=self.heartbeat
+                ),
+                process.Tick(
+                    name="inventory", every_seconds=INVENTORY_EVERY_SECONDS, call=self.inventory
+                ),
+            ),
+            tasks=(process.Task(name="agent", run=self.run),),
+            ready=self.ready,
         )
 
     def ready(self) -> bool:
