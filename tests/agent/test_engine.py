@@ -127,6 +127,15 @@ async def test_a_port_in_use_is_told_apart_from_a_broken_engine(message: str) ->
             await engine.start("n1")
 
 
+async def test_a_weight_that_an_engine_without_cgroups_never_gave_needs_no_change() -> None:
+    message = "cannot set cpu limit: container could not join or create cgroup"
+    async with engine_that(status(500, message)) as engine:
+        await engine.set_cpu_shares("n1", 1024)
+    async with engine_that(status(500)) as engine:
+        with pytest.raises(Unavailable):
+            await engine.set_cpu_shares("n1", 1024)
+
+
 async def test_an_engine_that_is_down_is_unavailable() -> None:
     engine = Docker("unix:///no/such/docker.sock")
     try:

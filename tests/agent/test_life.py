@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
+import socket
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -73,6 +77,34 @@ async def test_a_second_lease_never_gets_the_same_notebook(theatre: Theatre) -> 
     assert (refused.lease, refused.reason) == (second.lease, "taken")
     assert again.lease == first.lease
     assert len(theatre.reported.of(RunRefused)) == 1
+
+
+async def test_the_same_order_twice_at_once_is_one_activation(theatre: Theatre) -> None:
+    theatre.home_of("alice")
+    create = theatre.create_order()
+    await theatre.take(create)
+    await theatre.reported.wait(WarmupReady)
+    order = theatre.activate_order(create.notebook)
+
+    await asyncio.gather(*(theatre.take(order) for _ in range(5)))
+    await theatre.reported.wait(RunActivated)
+
+    assert theatre.reported.of(RunRefused) == []
+    assert {report.lease for report in theatre.reported.of(RunAccepted)} == {order.lease}
+
+
+async def test_a_port_of_another_process_is_passed_over(theatre: Theatre) -> None:
+    ports = theatre.agent.node.ports
+    before = ports.take()
+    with socket.socket() as other:
+        # The next one of the range, whoever has it: this test or a stranger.
+        with contextlib.suppress(OSError):
+            other.bind(("127.0.0.1", before + 1))
+            other.listen()
+        await theatre.take(theatre.create_order())
+        ready = await theatre.reported.wait(WarmupReady)
+
+    assert urlsplit(ready.url).port not in (before, before + 1)
 
 
 async def test_a_killed_notebook_is_reported_with_its_exit_code(theatre: Theatre) -> None:

@@ -15,6 +15,7 @@ from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
 from controlplane.messages import (
+    ActivateNotebook,
     NodeHeartbeat,
     NodeInventory,
     NotebookGone,
@@ -143,6 +144,30 @@ async def test_an_event_is_enough(scene: Scene) -> None:
     follow.cancel()
 
     assert exited.notebook == item.entry.notebook
+
+
+async def test_an_order_repeated_after_the_end_hears_of_the_end_again(scene: Scene) -> None:
+    item = await scene.holds("serving", run=True)
+    scene.engine.dies(item.entry.notebook)
+    await scene.agent.watch.look()
+    await scene.reported.wait(RunExited)
+    order = ActivateNotebook(
+        notebook=item.entry.notebook,
+        lease=LEASE,
+        attempt=2,
+        hub="hub1",
+        user="alice",
+        server="",
+        prefix="/user/alice/",
+        epoch=1,
+        budget_ms=1000,
+        sealed="",
+    )
+
+    await scene.agent.desk.take(order)
+    await scene.reported.wait(RunExited, times=2)
+
+    assert len(scene.reported.all) == 2
 
 
 async def test_a_silent_engine_ends_nothing_and_says_so(scene: Scene) -> None:

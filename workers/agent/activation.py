@@ -50,7 +50,7 @@ class Activations:
     async def accept(self, command: ActivateNotebook) -> None:
         """Return when the order is in the journal or its refusal is on its way."""
         item = self._node.registry.get(command.notebook)
-        if item is not None and item.claimed_by == command.lease and item.entry.run:
+        if item is not None and item.claimed_by == command.lease:
             return self._again(item, command)
         try:
             contents = self._check(item, command)
@@ -99,7 +99,8 @@ class Activations:
 
     def _again(self, item: Item, command: ActivateNotebook) -> None:
         run = item.entry.run
-        assert run is not None
+        if run is None or item.retiring:
+            return  # on its way into the journal, or out: whoever is at it answers
         if run.attempt != command.attempt:
             return self._refuse(command, "taken", "it serves another attempt of this lease")
         if item.entry.phase != "accepted" or item.busy or run.refused or run.failed:

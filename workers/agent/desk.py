@@ -51,7 +51,7 @@ class Desk:
         """Return when the command may be acknowledged. `BadMessage` for what is no command."""
         takers: dict[type[Message], Callable[..., Awaitable[None]]] = {
             CreateNotebook: self._create,
-            ActivateNotebook: self._activations.accept,
+            ActivateNotebook: self._activate,
             RetireNotebook: self._retire,
         }
         taker = takers.get(type(command))
@@ -62,6 +62,12 @@ class Desk:
     async def _retire(self, command: RetireNotebook) -> None:
         """Obeyed whatever its epoch: removing is always safe."""
         self._retirements.start(command)
+
+    async def _activate(self, command: ActivateNotebook) -> None:
+        item = self._node.registry.get(command.notebook)
+        if item is not None and item.entry.phase == "exited" and item.claimed_by == command.lease:
+            return self._watch.tell(item)
+        await self._activations.accept(command)
 
     async def _create(self, command: CreateNotebook) -> None:
         item = self._node.registry.get(command.notebook)

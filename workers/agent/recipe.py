@@ -40,7 +40,6 @@ class Place:
     address: str
     network: str
     package: Path
-    cpu_quota: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +66,7 @@ def container_name(place: Place, notebook: str) -> str:
 
 def warm(place: Place, spec: ContainerSpec, image: Image, notebook: Notebook) -> dict[str, Any]:
     """The container of a notebook."""
-    host = _host(place, spec) | {
+    host = _host(spec) | {
         "NetworkMode": place.network,
         "PortBindings": {
             f"{PORT}/tcp": [{"HostIp": place.address, "HostPort": str(notebook.port)}]
@@ -91,7 +90,7 @@ def rehearsal(
     place: Place, spec: ContainerSpec, image: Image, *, name: str, run: Path
 ) -> dict[str, Any]:
     """The container that records what the image imports: no network, home or user."""
-    host = _host(place, spec) | {
+    host = _host(spec) | {
         "NetworkMode": "none",
         "Mounts": _channel(place, run),
         # Once per revision, within a time of its own, and every warm-up waits for it.
@@ -173,22 +172,21 @@ def _container(
     }
 
 
-def _host(place: Place, spec: ContainerSpec) -> dict[str, Any]:
+def _host(spec: ContainerSpec) -> dict[str, Any]:
     limits = spec.resources
-    host: dict[str, Any] = {
+    return {
         "CapDrop": ["ALL"],
         "SecurityOpt": ["no-new-privileges"],
         "PidsLimit": limits.pids,
         "Memory": limits.memory_mib * MiB,
         "MemorySwap": limits.memory_mib * MiB,
+        # A quota, as NanoCpus is refused where it exceeds the node's cores.
+        "CpuPeriod": 100_000,
+        "CpuQuota": max(1000, int(limits.cpus * 100_000)),
         "CpuShares": WARMING_SHARES,
         "LogConfig": {"Type": "json-file", "Config": {"max-size": "1m", "max-file": "2"}},
         "RestartPolicy": {"Name": "no"},
     }
-    if place.cpu_quota:
-        # A quota, as NanoCpus is refused where it exceeds the node's cores.
-        host |= {"CpuPeriod": 100_000, "CpuQuota": max(1000, int(limits.cpus * 100_000))}
-    return host
 
 
 def _channel(place: Place, run: Path) -> list[dict[str, Any]]:

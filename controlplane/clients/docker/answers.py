@@ -32,7 +32,15 @@ def facts(info: Mapping[str, Any]) -> Facts:
         cpus=int(info.get("NCPU") or 1),
         cpu_quota=bool(info.get("CpuCfsQuota", True)),
         rootless=any("rootless" in str(option) for option in security),
+        cgroup=f"{info.get('CgroupDriver') or '?'} v{info.get('CgroupVersion') or '1'}",
+        live_restore=bool(info.get("LiveRestoreEnabled")),
     )
+
+
+def gateway(network: Mapping[str, Any]) -> str:
+    """From `/networks/{name}`: the node's address on it, "" where the engine says none."""
+    ranges = (network.get("IPAM") or {}).get("Config") or []
+    return next((str(each["Gateway"]) for each in ranges if each.get("Gateway")), "")
 
 
 def image(found: Mapping[str, Any]) -> Image:

@@ -21,6 +21,7 @@ from controlplane.errors import BadSettings, Conflict, Refused, Unavailable
 T = TypeVar("T")
 
 LONGEST_LINE = 1024 * 1024
+NO_CGROUP = "could not join or create cgroup"
 # The engine answers 500 where another process has the port.
 PORT_TAKEN = ("port is already allocated", "address already in use")
 
@@ -62,6 +63,12 @@ class Docker:
                 body = {**config, "Name": name, "CheckDuplicate": True}
                 await self._json("networks/create", "POST", data=body)
 
+    async def gateway(self, network: str) -> str | None:
+        """The node's own address on this network, or None if there is no such network."""
+        with suppress(_Missing):
+            return _read(answers.gateway, await self._json(f"networks/{network}"))
+        return None
+
     async def remove_network(self, name: str) -> None:
         with suppress(_Missing):
             await self._call(f"networks/{name}", "DELETE")
@@ -95,8 +102,14 @@ class Docker:
         return _read(answers.all_listed, await self._json("containers/json", params=params))
 
     async def set_cpu_shares(self, container: str, shares: int) -> None:
-        with suppress(_Missing):
+        try:
             await self._json(f"containers/{container}/update", "POST", data={"CpuShares": shares})
+        except _Missing:
+            return
+        except Unavailable as error:
+            # A rootless engine on cgroup v1 gave it no weight, so there is none to change.
+            if NO_CGROUP not in str(error):
+                raise
 
     async def stop(self, container: str, *, seconds: int) -> None:
         with suppress(_Missing):

@@ -23,6 +23,9 @@ class Facts:
     cpus: int
     cpu_quota: bool
     rootless: bool
+    # For people: `greenroom doctor` shows them.
+    cgroup: str = ""
+    live_restore: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
