@@ -133,7 +133,7 @@ class Process:
     async def _read(self) -> None:
         """Declare what is shared and start the lanes, whenever the broker is there."""
         backoff = Backoff()
-        while not self._declared.is_set():
+        while not (self._declared.is_set() or _told_to_end()):
             await self._broker.connected.wait()
             try:
                 await self._broker.declare()
@@ -160,7 +160,7 @@ class Process:
     async def _listen(self) -> None:
         """A canary: connected and deaf for long is a reason to die, not connected is none."""
         heard, generation = monotonic(), -1
-        while True:
+        while not _told_to_end():
             await self._broker.connected.wait()
             if generation != self._broker.generation:
                 heard, generation = monotonic(), self._broker.generation
@@ -178,7 +178,7 @@ class Process:
     async def _repeat(self, tick: Tick) -> None:
         await self._declared.wait()
         trouble, backoff = "", Backoff()
-        while True:
+        while not _told_to_end():
             started = perf_counter()
             met = await _call(tick)
             took = perf_counter() - started
@@ -191,6 +191,13 @@ class Process:
             # A tick that waits inside its call must not spin while that fails at once.
             least = backoff.next() if met else 0.0
             await asyncio.sleep(max(least, tick.every_seconds - took))
+
+
+def _told_to_end() -> bool:
+    """Whether this task was cancelled. A driver that answers a cancellation with an error of its
+    own, which we take for trouble, swallows it: without this question nothing would drain."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _call(tick: Tick) -> str:

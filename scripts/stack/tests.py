@@ -38,6 +38,8 @@ class Group:
     engine: bool = False
     hub: bool = False
     environment: venv.Environment = venv.MAIN
+    # One test with its fixtures: far above what a loaded machine needs, far below forever.
+    timeout_seconds: int = 300
     paths: tuple[str, ...] = ()
 
 
@@ -55,6 +57,7 @@ GROUPS = (
         needs=(*SERVICES, *ENGINE),
         services=True,
         engine=True,
+        timeout_seconds=900,
     ),
     Group(
         name="hub",
@@ -62,6 +65,7 @@ GROUPS = (
         needs=(*SERVICES, *ENGINE, *NODE),
         services=True,
         engine=True,
+        timeout_seconds=900,
         hub=True,
     ),
     Group(
@@ -70,6 +74,7 @@ GROUPS = (
         needs=(*SERVICES, *ENGINE, *NODE, *BROWSER),
         services=True,
         engine=True,
+        timeout_seconds=900,
         hub=True,
     ),
     Group(
@@ -211,7 +216,8 @@ def _run(group: Group, more: Sequence[str], given: dict[str, str], place: Place)
     log = place.log / f"pytest-{group.name}.log"
     command: list[str | Path] = [
         group.environment.python, "-m", "pytest", *group.paths, "-m", group.marked,
-        "--durations", "15", "-raR", *_reruns(group), *more,
+        "--durations", "15", "-raR", "--timeout", str(group.timeout_seconds),
+        *_reruns(group), *more,
     ]  # fmt: skip
     code, closing = _tee(command, log, _clean() | given)
     # An empty choice (`scripts/test all -k name`) is no failure; no unit test at all is.

@@ -50,7 +50,8 @@ HUB5 = Environment(
     directory=VENV_HUB5,
     wanted=(
         "-e", ".[node,control]", "jupyterhub>=5.3,<6", "hypothesis", "pytest>=8.3",
-        "pytest-asyncio>=1.0", "pytest-rerunfailures>=15", "websockets>=15",
+        "pytest-asyncio>=1.0", "pytest-rerunfailures>=15",
+        "pytest-timeout>=2.3", "websockets>=15",
     ),
 )  # fmt: skip
 

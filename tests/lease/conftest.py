@@ -127,7 +127,10 @@ async def _reads(reader: Reader) -> None:
 
 
 async def _repeat(tick: Tick) -> None:
-    while True:
+    own = asyncio.current_task()
+    assert own is not None
+    # A driver's own error may stand in for the cancellation, as in workers/process.py.
+    while not own.cancelling():
         try:
             await tick.call()
         except GreenroomError as error:
