@@ -1,10 +1,13 @@
 -- What the moves of leases are made of. Lock order: line, lease, notebook.
+-- They are plpgsql because that keeps its plans: a plain SQL function called from plpgsql is
+-- planned again on every call, which took a third of the time of a claim.
 
 -- A lease and what a move changed besides it, as the client reads it.
 create function granted(
   wanted uuid, retired_ uuid[] default '{}', ended_ uuid[] default '{}'
-) returns jsonb language sql as $$
-  select jsonb_build_object(
+) returns jsonb language plpgsql as $$
+begin
+  return (select jsonb_build_object(
     'lease', to_jsonb(l),
     'notebook', (select to_jsonb(n) from notebooks n where n.notebook = l.notebook),
     'epoch', (select n.epoch from nodes n where n.node = l.node),
@@ -14,7 +17,8 @@ create function granted(
       (select jsonb_agg(to_jsonb(e)) from leases e where e.lease = any (ended_)), '[]'),
     'now', now()
   )
-  from leases l where l.lease = wanted
+  from leases l where l.lease = wanted);
+end
 $$;
 
 -- Younger than what makes a node suspect; liveness decides, this only orders.
@@ -60,9 +64,11 @@ $$;
 
 -- The caller holds the lease's lock and has picked the notebook, which is ready.
 create function hand_over(lease_ uuid, attempt_ integer, notebook_ uuid) returns void
-language sql as $$
+language plpgsql as $$
+begin
   update notebooks set phase = 'leased', lease = lease_, attempt = attempt_
-  where notebook = notebook_ and phase = 'ready'
+  where notebook = notebook_ and phase = 'ready';
+end
 $$;
 
 -- waiting -> claimed if something is ready for it. Says whether it was.
@@ -91,7 +97,10 @@ $$;
 create function retire_leased(
   notebook_ uuid, reason_ text, detail_ text default '', exit_code_ integer default null,
   out_of_memory_ boolean default null
-) returns uuid[] language sql as $$
+) returns uuid[] language plpgsql as $$
+declare
+  retired uuid[];
+begin
   with moved as (
     update notebooks set phase = 'retiring', reason = reason_, detail = detail_,
       exit_code = coalesce(exit_code_, exit_code),
@@ -99,7 +108,9 @@ create function retire_leased(
     where notebook = notebook_ and phase = 'leased'
     returning notebook
   )
-  select coalesce(array_agg(notebook), '{}') from moved
+  select coalesce(array_agg(notebook), '{}') into retired from moved;
+  return retired;
+end
 $$;
 
 -- A report about a notebook that its lease does not use: retired, and ordered at once.

@@ -41,7 +41,8 @@ create function made_at(id uuid) returns bigint language sql immutable as $$
 $$;
 
 create function insert_lease(ask jsonb, place_ bigint, picked uuid, reason_ text, detail_ text)
-returns void language sql as $$
+returns void language plpgsql as $$
+begin
   insert into leases (
     lease, hub, hub_process, "user", server, prefix, pool, phase, place, deadline, notebook, node,
     sealed, reason, detail, traceparent
@@ -53,7 +54,8 @@ returns void language sql as $$
     place_,
     now() + least((ask ->> 'budget_ms')::bigint, 86400000) * interval '1 millisecond',
     picked, (select n.node from notebooks n where n.notebook = picked),
-    ask ->> 'sealed', reason_, coalesce(detail_, ''), coalesce(ask ->> 'traceparent', '')
+    ask ->> 'sealed', reason_, coalesce(detail_, ''), coalesce(ask ->> 'traceparent', '');
+end
 $$;
 
 -- The older open lease of the same (hub, user, server) ends; what was retired and ended.
