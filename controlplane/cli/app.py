@@ -9,7 +9,7 @@ from importlib.metadata import version as installed
 import structlog
 import typer
 
-from controlplane.cli import database, leases, nodes, pools, quarantine, status
+from controlplane.cli import database, doctor, leases, nodes, pools, quarantine, status
 from controlplane.cli.out import say
 from controlplane.cli.words import NotFound
 from controlplane.errors import (
@@ -39,6 +39,7 @@ app.add_typer(quarantine.topology, name="topology")
 keys = typer.Typer(help="Keys that seal what belongs to one person.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 app.command("status")(status.status)
+app.command("doctor")(doctor.doctor)
 
 _SERVICES = (
     "check that the services run and that GREENROOM_POSTGRES_URL, GREENROOM_AMQP_URL and "

@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
-from urllib.parse import urlsplit
 
+from controlplane.model.addresses import is_loopback
 
-def is_loopback(url: str) -> bool:
-    """Whether the URL names the machine that asks: loopback, unspecified or `localhost`."""
-    host = (urlsplit(url).hostname or "").rstrip(".").lower()
-    if host in {"", "localhost", "localhost.localdomain"} or host.endswith(".localhost"):
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None) or address
-    return bool(mapped.is_loopback or mapped.is_unspecified)
+__all__ = ["advice", "is_loopback"]
 
 
 def advice(url: str) -> str:
