@@ -20,21 +20,32 @@ SECONDS = 20.0
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """Packets from a bridge to a range of ports of this node are rejected."""
+    """Packets from a bridge to a range of this node's ports are rejected."""
 
     bridge: str
     address: str
     first_port: int
     last_port: int
 
-    def words(self) -> list[str]:
-        """As iptables says it; equal words are the same rule."""
+    def chains(self) -> list[list[str]]:
+        """As iptables says it; equal words are the same rule.
+
+        The address is this node's own, or, where the engine is rootless, beyond its namespace.
+        """
+        beyond = ["-d", f"{self.address}/{self._bits}"]
+        return [["INPUT", *self._words([])], ["FORWARD", *self._words(beyond)]]
+
+    def _words(self, where: list[str]) -> list[str]:
         return [
-            *("INPUT", "-i", self.bridge, "-p", "tcp"),
+            *("-i", self.bridge, *where, "-p", "tcp"),
             *("-m", "tcp", "--dport", f"{self.first_port}:{self.last_port}"),
             *("-m", "comment", "--comment", "greenroom: notebooks do not reach each other"),
             *("-j", "REJECT", "--reject-with", "tcp-reset"),
         ]
+
+    @property
+    def _bits(self) -> int:
+        return ipaddress.ip_address(self.address).max_prefixlen
 
     @property
     def program(self) -> str:
@@ -44,15 +55,9 @@ class Rule:
 
 async def close(rule: Rule) -> bool:
     """Put the rule in place unless it is; False, and a line in the log, if it cannot be."""
-    log = structlog.get_logger("agent.firewall")
-    if shutil.which(rule.program) is None:
-        why = f"{rule.program} is not installed"
-    elif await _run(rule.program, "-C", *rule.words()) == "":
-        return True
-    else:
-        why = await _run(rule.program, "-I", *rule.words())
+    why = await _close(rule)
     if why:
-        log.warning(
+        structlog.get_logger("agent.firewall").warning(
             "firewall.not_closed",
             why=why,
             missing=f"a notebook can reach others through {rule.address}",
@@ -64,8 +69,21 @@ async def open_again(rule: Rule) -> None:
     """Take the rule away, as often as it is there."""
     if shutil.which(rule.program) is None:
         return
-    while await _run(rule.program, "-D", *rule.words()) == "":
-        pass
+    for words in rule.chains():
+        while await _run(rule.program, "-D", *words) == "":
+            pass
+
+
+async def _close(rule: Rule) -> str:
+    if shutil.which(rule.program) is None:
+        return f"{rule.program} is not installed"
+    for words in rule.chains():
+        if await _run(rule.program, "-C", *words) == "":
+            continue
+        why = await _run(rule.program, "-I", *words)
+        if why:
+            return why
+    return ""
 
 
 async def _run(program: str, *words: str) -> str:

@@ -121,8 +121,9 @@ class Warmups:
             container = await self._container(item.entry, image)
             try:
                 await node.engine.start(container)
-            except Conflict:
+            except Conflict as error:
                 # Another process has it. It stays marked as taken: the next one tries further.
+                self._log.info("port.taken", port=port, why=str(error))
                 await node.engine.remove(container)
                 await node.registry.step(item, port=0)
                 continue

@@ -22,8 +22,13 @@ T = TypeVar("T")
 
 LONGEST_LINE = 1024 * 1024
 NO_CGROUP = "could not join or create cgroup"
-# The engine answers 500 where another process has the port.
-PORT_TAKEN = ("port is already allocated", "address already in use")
+# The engine answers 500 where another process has the port, and where its own proxy for that
+# port did not start in time.
+PORT_TAKEN = (
+    "port is already allocated",
+    "address already in use",
+    "Timed out proxy starting the userland proxy",
+)
 
 
 class Docker:
