@@ -22,6 +22,8 @@ from controlplane.clients.rabbitmq.topology import queue as named
 from controlplane.errors import Retry, Terminal, Unavailable
 from controlplane.messages import Message, encode
 
+# Longer than closing a connection may take.
+CANCEL_AGAIN_SECONDS = 5.0
 OnConnect = Callable[[], Awaitable[None]]
 
 log = structlog.get_logger()
@@ -178,10 +180,13 @@ class Broker:
     async def close(self) -> None:
         """Close both connections. Messages in hand go back to their queues."""
         self._closing = True
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        left = set(self._tasks)
+        while left:
+            for task in left:
+                task.cancel()
+            # A cancellation can be lost on its way: the driver waits with asyncio.wait_for, which
+            # before Python 3.12 swallows one now and then, and closing may raise over it.
+            _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_SECONDS)
         if not self.died.done():
             self.died.cancel()
 
