@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from controlplane.clients.postgres import Postgres
-from controlplane.model import Lease
+from controlplane.model import Lease, NotebookPhase
 from scripts.stack import commands, demo, down, engine, image, ports, processes
 from scripts.stack.places import Place
 from scripts.stack.processes import Program
@@ -156,6 +156,12 @@ class Street(House):
         """The nodes of the notebooks that a new person could get, in order."""
         async with self.postgres() as postgres:
             return sorted(notebook.node for notebook in await postgres.notebooks.offerable())
+
+    async def warm_on(self, node: str) -> set[str]:
+        """The notebooks that nobody has there, offered or not."""
+        async with self.postgres() as postgres:
+            rows = await postgres.notebooks.list(node=node)
+        return {row.notebook for row in rows if row.phase is NotebookPhase.READY}
 
     async def lease_of(self, user: str) -> Lease:
         """This person's only lease that has not ended."""

@@ -65,6 +65,7 @@ async def test_a_silent_agents_warm_notebook_is_offered_to_nobody_and_its_lease_
         silent = str(before.node)
         (other,) = set(NODES) - {silent}
         await street.until_offered(*NODES)
+        warm = await street.warm_on(silent)
         async with street.without_agent(silent):
             offered = await street.offered()
             # Two people, where one notebook is warm: the second gets the same node's next.
@@ -73,6 +74,7 @@ async def test_a_silent_agents_warm_notebook_is_offered_to_nobody_and_its_lease_
             given = {(await street.lease_of(visit.user)).node for visit in (dot, eli)}
             meanwhile = await run(cas, kernel, "6*7")
             after = await street.lease_of("cas")
+            still_warm = await street.warm_on(silent)
         # The next agent finds everything again, the warm notebook included.
         await street.until_offered(*NODES)
         again = await run(cas, kernel, "6*8")
@@ -80,6 +82,8 @@ async def test_a_silent_agents_warm_notebook_is_offered_to_nobody_and_its_lease_
     assert offered == [other]
     assert results == ["2", "2"]
     assert given == {other}
+    # Not even tried: an order to a silent node would have used it up.
+    assert still_warm == warm
     assert (meanwhile, again) == ("42", "48")
     assert (after.lease, after.phase, after.notebook) == (
         before.lease,
