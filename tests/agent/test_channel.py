@@ -112,6 +112,20 @@ async def test_nobody_listening_is_told_apart(tmp_path: Path) -> None:
             pass
 
 
+async def test_a_link_to_another_socket_of_the_node_is_not_followed(tmp_path: Path) -> None:
+    real, forged = tmp_path / "real", tmp_path / "forged"
+    real.mkdir()
+    forged.mkdir()
+    (forged / "socket").symlink_to(real / "socket")
+
+    async with listening(real, saying(HELLO, after_order=False)):
+        async with channel.connect(real) as c:
+            await c.hello("n1")
+        with pytest.raises(channel.NotListening):
+            async with channel.connect(forged):
+                pass
+
+
 def test_an_order_too_long_for_a_notebook_is_not_sent() -> None:
     with pytest.raises(Refused, match="131"):
         channel.activation(

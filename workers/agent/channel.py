@@ -1,8 +1,8 @@
 """The agent's end of a warm notebook's socket (`docs/container.md`).
 
-The socket is reached through a handle of its directory: its path may be longer than the 107
-bytes that a socket address holds. What comes back is a container's word and is bounded in
-size and time; after activation nothing in that directory is trusted or looked at.
+The socket is reached through a handle: its path may be longer than the 107 bytes that a socket
+address holds, and what lies there may be a link. What comes back is a container's word and is
+bounded in size and time; after activation nothing in that directory is trusted or looked at.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from controlplane.errors import Refused, Retry
+from workers.agent import syscalls
 
 LONGEST_LINE = 16 * 1024
 LONGEST_ORDER = 128 * 1024
@@ -129,14 +130,12 @@ async def connect(run: Path) -> AsyncIterator[Channel]:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.setblocking(False)
     try:
-        folder = os.open(run, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        place = _open_socket(run)
         try:
             # A unix connect does not wait, but for a full backlog.
-            await asyncio.get_running_loop().sock_connect(
-                connection, f"/proc/self/fd/{folder}/socket"
-            )
+            await asyncio.get_running_loop().sock_connect(connection, f"/proc/self/fd/{place}")
         finally:
-            os.close(folder)
+            os.close(place)
         reader, writer = await asyncio.open_unix_connection(sock=connection, limit=LONGEST_LINE)
     except OSError as error:
         connection.close()
@@ -145,6 +144,15 @@ async def connect(run: Path) -> AsyncIterator[Channel]:
         yield Channel(reader, writer)
     finally:
         writer.close()
+
+
+def _open_socket(run: Path) -> int:
+    """The socket itself: whoever may write there could make a link to another one of the node."""
+    folder = os.open(run, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return syscalls.open_beneath(folder, "socket", directory=False)
+    finally:
+        os.close(folder)
 
 
 def _numbers(value: object) -> dict[str, float]:

@@ -111,7 +111,8 @@ def _name_of(spec: ContainerSpec, image: Image) -> str:
 def _read(file: Path) -> bytes:
     """The record, checked: it is about to be shown to other containers."""
     try:
-        handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        # Without waiting: a pipe may lie there.
+        handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         raise WarmupError(
             "rehearsal",

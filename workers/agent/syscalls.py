@@ -29,9 +29,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
 
 
-def open_beneath(root: int, path: str) -> int:
-    """A handle (O_PATH) of the directory at `path` below `root`: no symlinks, no way out."""
-    flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+def open_beneath(root: int, path: str, *, directory: bool = True) -> int:
+    """A handle (O_PATH) of what is at `path` below `root`: no symlinks, no way out."""
+    flags = os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_DIRECTORY if directory else 0)
     resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
     how = struct.pack("QQQ", flags, 0, resolve)
     name = os.fsencode(path)

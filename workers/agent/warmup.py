@@ -6,6 +6,7 @@ Safe to run again from the start: what an earlier agent made of it is found and 
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from time import perf_counter
 
@@ -191,5 +192,9 @@ class Warmups:
 
 
 def _put(file: Path, content: bytes) -> None:
-    file.write_bytes(content)
-    file.chmod(0o644)
+    """Anew, whatever a container that was there before made of it."""
+    file.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(file, flags, 0o644), "wb") as out:
+        out.write(content)
+        os.fchmod(out.fileno(), 0o644)
