@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from pydantic import SecretStr
@@ -31,6 +32,14 @@ async def serves(hub: Hub, agent: Agent, people: int = 4) -> None:
 
 
 @pytest.fixture
+def dead_port() -> Iterator[int]:
+    """Ours, and nobody listens there."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
+
+
+@pytest.fixture
 async def silent_redis() -> AsyncIterator[str]:
     """It takes connections and never answers."""
 
@@ -43,10 +52,10 @@ async def silent_redis() -> AsyncIterator[str]:
     server.close()
 
 
-async def test_a_dead_redis_costs_nobody_a_notebook(house: House, unused_tcp_port: int) -> None:
+async def test_a_dead_redis_costs_nobody_a_notebook(house: House, dead_port: int) -> None:
     hub, agent = await house.hub(), await house.agent()
     await house.warm(4)
-    await house.worker(redis_url=SecretStr(f"redis://127.0.0.1:{unused_tcp_port}/0"))
+    await house.worker(redis_url=SecretStr(f"redis://127.0.0.1:{dead_port}/0"))
 
     await serves(hub, agent)
 
@@ -108,8 +117,8 @@ async def test_the_index_is_rebuilt_from_postgres(house: House) -> None:
     assert counted == {"demo": 3}
 
 
-async def test_a_rebuild_without_redis_says_so(house: House, unused_tcp_port: int) -> None:
-    copy = await house.worker(redis_url=SecretStr(f"redis://127.0.0.1:{unused_tcp_port}/0"))
+async def test_a_rebuild_without_redis_says_so(house: House, dead_port: int) -> None:
+    copy = await house.worker(redis_url=SecretStr(f"redis://127.0.0.1:{dead_port}/0"))
 
     with pytest.raises(Unavailable, match="GREENROOM_REDIS_URL"):
         await index.rebuild(house.postgres, copy.tools.redis)
