@@ -56,10 +56,11 @@ async def _services(settings: Settings, wanted: Wanted) -> AsyncIterator[Finding
     if wanted.control:
         checks += [
             (services.POSTGRES, services.look_at_postgres, "GREENROOM_POSTGRES_URL"),
+            (services.SCHEMA, services.look_at_schema, "GREENROOM_POSTGRES_URL"),
             (services.REDIS, services.look_at_redis, "GREENROOM_REDIS_URL"),
         ]
     if wanted.control or wanted.node:
-        checks.insert(1, (services.BROKER, services.look_at_broker, "GREENROOM_AMQP_URL"))
+        checks.append((services.BROKER, services.look_at_broker, "GREENROOM_AMQP_URL"))
     for check, look, variable in checks:
         fix = f"start it, let its firewall pass this machine, and correct {variable}"
         for each in await answered(check, look(settings), seconds=SERVICE_SECONDS, fix=fix):

@@ -78,10 +78,14 @@ def judge_redis(facts: RedisFacts, *, installation: str) -> list[Finding]:
 
 
 async def look_at_postgres(settings: Settings) -> list[Finding]:
-    """Server and schema."""
+    """The server and our login."""
+    return judge_postgres(await postgres_facts.look(settings.postgres_url.get_secret_value()))
+
+
+async def look_at_schema(settings: Settings) -> list[Finding]:
+    """How far the schema is; a login that may not read it is told here."""
     url = settings.postgres_url.get_secret_value()
-    found = judge_postgres(await postgres_facts.look(url))
-    return [*found, judge_schema(await asyncio.to_thread(migrate.status, url))]
+    return [judge_schema(await asyncio.to_thread(migrate.status, url))]
 
 
 async def look_at_broker(settings: Settings) -> list[Finding]:
