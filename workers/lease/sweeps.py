@@ -80,6 +80,14 @@ class Sweeps:
     async def _move_on(self) -> None:
         """Attempts whose order nobody accepted in time, or whose node went."""
         moved = await self._leases.unaccepted(ACCEPT_SECONDS)
+        for lost in (notebook for granted in moved for notebook in granted.retired):
+            log.info(
+                "attempt.over",
+                lease=lost.lease,
+                notebook=lost.notebook,
+                node=lost.node,
+                reason=lost.reason,
+            )
         await self._apply(moved)
         for pool in {g.lease.pool for g in moved if g.lease.phase is LeasePhase.WAITING}:
             await self._line.match(pool)
