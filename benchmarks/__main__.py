@@ -1,20 +1,38 @@
-"""`scripts/bench <name>`: one benchmark by name."""
+"""`scripts/bench <name>`: one benchmark by name, in the virtual environment."""
 
 from __future__ import annotations
 
+import importlib
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 
-from benchmarks import spawn
+from scripts.stack import venv
 
-NAMES: dict[str, Callable[[Sequence[str]], int]] = {"spawn": spawn.main}
+NAMES = ("spawn", "leases")
+NEEDS_UP = "There is no .venv yet: run scripts/up first, it installs what benchmarks need."
 
 
 def main(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] not in NAMES:
         print(f"usage: scripts/bench {{{','.join(NAMES)}}} [--help]", file=sys.stderr)
         return 2
-    return NAMES[arguments[0]](arguments[1:])
+    if not in_environment("-m", "benchmarks", *arguments):
+        return 1
+    # Only the one that runs is imported: each needs other parts.
+    module = importlib.import_module(f"benchmarks.{arguments[0]}")
+    return int(module.main(arguments[1:]))
+
+
+def in_environment(*command: str) -> bool:
+    """Go on in .venv's Python, with this command; False, and a line for people, without one."""
+    if Path(sys.prefix).resolve() == venv.MAIN.directory.resolve():
+        return True
+    if not venv.MAIN.python.exists():
+        print(NEEDS_UP, file=sys.stderr)
+        return False
+    os.execv(venv.MAIN.python, [str(venv.MAIN.python), *command])
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import shutil
 import socket
 from pathlib import Path
 
-from scripts.stack import ports, processes
+from scripts.stack import commands, ports, processes
 from scripts.stack.places import Place
 from scripts.stack.screen import Trouble
 
@@ -45,6 +45,21 @@ def start(place: Place) -> str:
     # Starting takes 5 s on an idle machine; a loaded one has been seen to need a minute.
     processes.wait_until(lambda: answers(port), place=place, name=NAME, timeout_seconds=180)
     return f"amqp://{USER}:{password}@127.0.0.1:{port}/"
+
+
+def control(place: Place, *words: str) -> str | None:
+    """What `rabbitmqctl` answers about this stack's broker, as JSON; None when it fails."""
+    environment = _environment(
+        place,
+        place.directory / NAME,
+        port=ports.port_for(place, NAME),
+        mapper=ports.port_for(place, MAPPER),
+    )
+    return commands.read(
+        [PROGRAMS / "rabbitmqctl", "-q", "--formatter", "json", *words],
+        environment=environment,
+        timeout_seconds=60,
+    )
 
 
 def _start_mapper(place: Place) -> int:

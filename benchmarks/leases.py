@@ -1,0 +1,228 @@
+"""`scripts/bench leases`: the lease path alone, on simulated nodes, with everything else real.
+
+Real: RabbitMQ, Postgres and Redis (private, below .greenroom/bench/leases, with fsync, confirms
+and all barriers, read back from them and printed), the lease, refill, liveness and suspect
+workers, the agent's code with its journal and its mounts, the hub's door and seal.
+Simulated: Docker and the notebooks (benchmarks/simulated).
+
+For each size, on fresh services: an open loop of --rate leases a second, evenly spaced, each
+released --hold seconds after it was served, timed from when it was due until the hub hears
+`lease.serving`; the CPU time of every process from the first request until the pool is full
+again, so with the new notebook's creation and the old one's removal; then closed loops of
+1, 2, 4 ... people without any pause until throughput stops growing. Every size is checked:
+0 doubled, 0 lost, 0 failed, no invariant broken, nothing quarantined; else it ends with 1.
+
+The whole table, about 40 minutes:
+
+    scripts/bench leases --seconds 60 --ready 10 100 1000 10000 --nodes 1 10 100
+
+A node holds at most 5,000 notebooks, so 10,000 on one node is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks import cpu, durable, lease_stage, lease_table, machine
+from benchmarks.lease_load import Hub, Load, hub
+from benchmarks.lease_stage import MOST_ON_A_NODE, PLACE, POOL, Size, Stage
+from benchmarks.lease_verdict import Verdict, judge
+from benchmarks.simulated import ledger
+from controlplane import telemetry
+from controlplane.clients.rabbitmq import Broker
+from scripts.stack.places import CHECKOUT
+from scripts.stack.screen import Trouble, tail
+
+IDLE_SECONDS = 5.0
+MOST_PEOPLE = 256
+# Less than this over the best so far is no growth.
+GROWTH = 1.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One size's figures. CPU in seconds by process, over `window_seconds`."""
+
+    size: Size
+    rate: float
+    open_loop: Load
+    waited: int
+    window_seconds: float
+    cpu: dict[str, float]
+    idle_cpu: dict[str, float]
+    saturation: tuple[tuple[int, float, float], ...]
+    promises: dict[str, Any]
+    verdict: Verdict
+
+    @property
+    def cpu_ms_per_lease(self) -> float:
+        return 1000 * sum(self.cpu.values()) / max(1, len(self.open_loop.leases))
+
+    @property
+    def idle_ms_per_lease(self) -> float:
+        """What the same processes would have used in that time if nobody had asked."""
+        idle = sum(self.idle_cpu.values()) / IDLE_SECONDS * self.window_seconds
+        return 1000 * idle / max(1, len(self.open_loop.leases))
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            **asdict(self.size),
+            "rate": self.rate,
+            "served": len(self.open_loop.served_ms),
+            **self.open_loop.quantiles(),
+            "waited": self.waited,
+            "cpu_ms_per_lease": round(self.cpu_ms_per_lease, 2),
+            "idle_ms_per_lease": round(self.idle_ms_per_lease, 2),
+            "cpu_seconds": self.cpu,
+            "idle_cpu_seconds": self.idle_cpu,
+            "saturation": self.saturation,
+            "promises": self.promises,
+            "verdict": self.verdict.as_dict(),
+            "ms": self.open_loop.served_ms,
+        }
+
+
+def main(arguments: Sequence[str]) -> int:
+    told = _parse(arguments)
+    # The door is a hub's: what it says while all is well is not for this screen.
+    telemetry.configure("console", "warning")
+    results: list[Result] = []
+    try:
+        for size in _sizes(told):
+            results.append(_one(size, told))
+            print(lease_table.line(results[-1]), flush=True)
+            print(lease_table.cpu_lines(results[-1]), flush=True)
+    except (Trouble, TimeoutError) as trouble:
+        print(f"\n{trouble}")
+        if isinstance(trouble, Trouble) and trouble.log is not None:
+            print("\n".join(tail(trouble.log)))
+        return 1
+    about = {
+        **machine.told(),
+        "command": " ".join(["scripts/bench", "leases", *arguments]),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    path = lease_table.write(CHECKOUT / told.out, results, about)
+    print(f"\n{lease_table.markdown(results)}\n\n{path}")
+    return 0 if results and all(result.verdict.good for result in results) else 1
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench leases",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--rate", type=float, default=50, help="leases a second, open loop (50)")
+    parser.add_argument("--seconds", type=float, default=10, help="of the open loop (10)")
+    parser.add_argument("--ready", type=int, nargs="+", default=[100], help="notebooks (100)")
+    parser.add_argument("--nodes", type=int, nargs="+", default=[1], help="simulated nodes (1)")
+    parser.add_argument("--hold", type=float, default=1.0, help="seconds before release (1)")
+    parser.add_argument(
+        "--saturate", type=float, default=5, help="seconds of each closed loop; 0: none (5)"
+    )
+    parser.add_argument("--workers", type=int, default=1, help="lease workers (1)")
+    parser.add_argument("--agents", type=int, help="processes of agents (1, or 2 for many nodes)")
+    parser.add_argument("--out", type=Path, default=Path(".greenroom/bench/out"))
+    return parser.parse_args(arguments)
+
+
+def _sizes(told: argparse.Namespace) -> list[Size]:
+    sizes = []
+    for nodes in told.nodes:
+        agents = min(nodes, told.agents or 2)
+        for ready in told.ready:
+            if ready > MOST_ON_A_NODE * nodes and len(told.ready) * len(told.nodes) > 1:
+                print(f"left out: {ready} ready on {nodes} nodes, of at most {MOST_ON_A_NODE} each")
+                continue
+            sizes.append(Size(nodes=nodes, ready=ready, workers=told.workers, agents=agents))
+            sizes[-1].check()
+    return sizes
+
+
+def _one(size: Size, told: argparse.Namespace) -> Result:
+    print(f"\n{size.ready} ready on {size.nodes} nodes: starting", flush=True)
+    try:
+        stage = lease_stage.start(size)
+        return asyncio.run(_measured(stage, told))
+    finally:
+        lease_stage.stop()
+
+
+async def _measured(stage: Stage, told: argparse.Namespace) -> Result:
+    await stage.until_ready()
+    key = stage.seal_key
+    async with hub(stage.urls.amqp, stage.installation, pool=POOL, key=key) as asks:
+        promises = await asyncio.to_thread(durable.read_back, PLACE, stage.urls)
+        print(f"  warm; {json.dumps(promises)}", flush=True)
+        pids = stage.pids()
+        idle = cpu.seconds(pids)
+        await asyncio.sleep(IDLE_SECONDS)
+        before = cpu.seconds(pids)
+        clock = asyncio.get_running_loop()
+        begun = clock.time()
+        load = await asks.open_loop(rate=told.rate, seconds=told.seconds, hold=told.hold)
+        await stage.until_ready()
+        window = clock.time() - begun
+        after = cpu.seconds(pids)
+        waited = await asyncio.to_thread(durable.waited, stage.urls.postgres)
+        loops = await _saturated(stage, asks, seconds=told.saturate)
+    everything = [*load.leases, *(lease for _, each in loops for lease in each.leases)]
+    return Result(
+        size=stage.size,
+        rate=told.rate,
+        open_loop=load,
+        waited=waited,
+        window_seconds=window,
+        cpu=cpu.used(before, after),
+        idle_cpu=cpu.used(idle, before),
+        saturation=tuple(
+            (people, round(each.per_second, 1), each.quantiles()["p95_ms"])
+            for people, each in loops
+        ),
+        promises=promises,
+        verdict=await _judged(stage, everything),
+    )
+
+
+async def _saturated(stage: Stage, asks: Hub, *, seconds: float) -> list[tuple[int, Load]]:
+    """Twice as many people each time, until that brings nothing any more."""
+    loops: list[tuple[int, Load]] = []
+    people, best = 1, 0.0
+    while seconds and people <= MOST_PEOPLE:
+        loops.append((people, await asks.closed_loop(people=people, seconds=seconds)))
+        await stage.until_ready()
+        grown = loops[-1][1].per_second
+        if grown < best * GROWTH:
+            break
+        people, best = people * 2, max(best, grown)
+    return loops
+
+
+async def _judged(stage: Stage, leases: Sequence[Any]) -> Verdict:
+    postgres = await stage.postgres()
+    broker = await Broker.connect(
+        stage.urls.amqp, installation=stage.installation, source=f"judge.{os.getpid()}"
+    )
+    try:
+        violations = [f"{v.invariant} {v.key}: {v.detail}" for v in await postgres.violations()]
+        still_open = [lease.lease for lease in await postgres.leases.list(open_only=True)]
+        quarantined = len(await broker.quarantined())
+    finally:
+        await broker.close()
+        await postgres.close()
+    return judge(
+        leases,
+        ledger.read(stage.ledgers),
+        still_open=still_open,
+        violations=violations,
+        quarantined=quarantined,
+    )
