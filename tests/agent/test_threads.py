@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from collections.abc import Iterator
@@ -58,3 +59,24 @@ async def test_a_handle_that_comes_late_is_closed(threads: Threads, hung: thread
     os.close(reading)
 
     assert rest == b""
+
+
+async def test_a_cancelled_disk_call_has_ended_before_the_next_begins(threads: Threads) -> None:
+    begun, may_end, done = threading.Event(), threading.Event(), threading.Event()
+
+    def writes() -> None:
+        begun.set()
+        may_end.wait()
+        done.set()
+
+    task = asyncio.create_task(threads.disk(writes))
+    await asyncio.to_thread(begun.wait)
+    task.cancel()
+    await asyncio.wait([task], timeout=0.01)
+    still_going = not task.done()
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert still_going
+    assert done.is_set()

@@ -29,9 +29,15 @@ class Threads:
         self._in_storage = 0
 
     async def disk(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a call on our own disk."""
+        """Run a call on our own disk. Cancelled, it still waits until the call has ended."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._disk, lambda: call(*args, **kwargs))
+        work = loop.run_in_executor(self._disk, lambda: call(*args, **kwargs))
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            # Or an old step could reach the journal after a newer one.
+            await asyncio.wait([work])
+            raise
 
     async def storage(self, call: Callable[P, int], *args: P.args, **kwargs: P.kwargs) -> int:
         """Run a call that opens a handle on storage; `HomeUnreachable` if it takes too long."""
