@@ -13,6 +13,8 @@ import os
 import sys
 import time
 import uuid
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import quote
@@ -24,7 +26,14 @@ CODE = "1+1"
 
 
 class Unproven(Exception):
-    """A step of the click did not end as it must; says which, and what came instead."""
+    """A step of the click did not end as it must; says which, and what came instead.
+
+    `status` is the HTTP status that came, 0 where it was not about one.
+    """
+
+    def __init__(self, message: str, *, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,19 +81,25 @@ class Visit:
         """Ask for the server; the hub answers at once or when it is there."""
         await self._ask("POST", self.of_server, good=(201, 202))
 
+    async def progress(self) -> AsyncGenerator[dict[str, Any], None]:
+        """What the hub says of the start, event by event, for as long as it talks."""
+        async with self.session.get(f"{self.of_server}/progress") as answer:
+            if answer.status != 200:
+                said = f"progress answered {answer.status}: {await answer.text()}"
+                raise Unproven(said, status=answer.status)
+            async for line in answer.content:
+                if line.startswith(b"data:"):
+                    yield json.loads(line[5:])
+
     async def follow(self) -> list[dict[str, Any]]:
         """The progress events of the start, until it is ready; `Unproven` if it failed."""
         events: list[dict[str, Any]] = []
-        async with self.session.get(f"{self.of_server}/progress") as answer:
-            if answer.status != 200:
-                raise Unproven(f"progress answered {answer.status}: {await answer.text()}")
-            async for line in answer.content:
-                if not line.startswith(b"data:"):
-                    continue
-                events.append(json.loads(line[5:]))
-                if events[-1].get("ready"):
+        async with aclosing(self.progress()) as told:
+            async for event in told:
+                events.append(event)
+                if event.get("ready"):
                     return events
-                if events[-1].get("failed"):
+                if event.get("failed"):
                     break
         last = events[-1].get("message") if events else "nothing"
         raise Unproven(f"the start of {self.user}'s server failed; the hub said: {last}")
@@ -104,7 +119,8 @@ class Visit:
         async with self.session.request(verb, url, **more) as answer:
             text = await answer.text()
         if answer.status not in good:
-            raise Unproven(f"{verb} {url} answered {answer.status}: {text[:500]}")
+            said = f"{verb} {url} answered {answer.status}: {text[:500]}"
+            raise Unproven(said, status=answer.status)
         return json.loads(text) if text.startswith("{") else {}
 
 
