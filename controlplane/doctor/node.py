@@ -86,9 +86,9 @@ def judge_engine(facts: Facts) -> list[Finding]:
         f"live-restore {live}"
     )
     if facts.rootless:
-        fix = "use a rootful engine, or keep notebooks from each other's ports by other means"
-        missing = "the agent cannot set firewall rules, nor mount into containers"
-        return [warn(ENGINE, f"{seen}: {missing}", fix=fix)]
+        fix = "use a rootful engine, or live with what docs/rootless.md lists"
+        missing = "people's own uids on NFS, and limits on cgroup v1"
+        return [warn(ENGINE, f"{seen}; missing: {missing}", fix=fix)]
     if not facts.cpu_quota:
         fix = "enable CFS bandwidth in the kernel: a pool's cpus limit nobody without it"
         return [warn(ENGINE, f"{seen}; no CPU quota", fix=fix)]

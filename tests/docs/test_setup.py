@@ -1,0 +1,193 @@
+"""deploy/setup, with a machine's own programs replaced by ones that only write down their words."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from cryptography.fernet import Fernet
+
+from controlplane.settings import Settings, load
+
+CHECKOUT = Path(__file__).parents[2]
+SECONDS = 120
+# What it calls of the system; `getent` finds nobody, `psql` no database.
+NOTED = ("useradd", "chgrp", "rabbitmqctl", "systemctl")
+NOTE = 'echo "$(basename "$0") $*" >> "$NOTES"\n'
+KEY = "from cryptography.fernet import Fernet as F; print(F.generate_key().decode())"
+STUBS = {
+    **dict.fromkeys(NOTED, NOTE),
+    "getent": "exit 2\n",
+    "runuser": f'{NOTE}case "$*" in *\' -tAc \'*|*createdb*) ;; *) cat >> "$NOTES" ;; esac\n',
+    "python3": (
+        f'{NOTE}mkdir -p "$3/bin"\n'
+        'cp "$(dirname "$0")/of-venv-python" "$3/bin/python"\n'
+        'cp "$(dirname "$0")/of-venv-greenroom" "$3/bin/greenroom"\n'
+    ),
+    "of-venv-python": f'case "$1" in -m) {NOTE.strip()} ;; *) exec {sys.executable} "$@" ;; esac\n',
+    # `greenroom keys new`, without the second that our command line takes to load.
+    "of-venv-greenroom": f'{NOTE}exec {sys.executable} -c "{KEY}"\n',
+}
+
+
+class Machine:
+    """A directory that `deploy/setup` takes for a machine."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "root"
+        self.etc = self.root / "etc" / "greenroom"
+        self.units = self.root / "etc" / "systemd" / "system"
+        self.home = folder / "opt" / "greenroom"
+        self._notes = folder / "notes"
+        self._bin = folder / "bin"
+        shutil.copytree(CHECKOUT / "deploy", self.home / "deploy")
+        self._bin.mkdir()
+        for name, text in STUBS.items():
+            (self._bin / name).write_text(f"#!/bin/sh\n{text}")
+            (self._bin / name).chmod(0o755)
+
+    def setup(self, *words: str) -> subprocess.CompletedProcess[str]:
+        kept = {n: v for n, v in os.environ.items() if not n.startswith("GREENROOM_")}
+        path = f"{self._bin}:{os.environ['PATH']}"
+        mine = {"PATH": path, "NOTES": str(self._notes), "DESTDIR": str(self.root)}
+        return subprocess.run(
+            [str(self.home / "deploy" / "setup"), *words],
+            env=kept | mine,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+
+    @property
+    def notes(self) -> str:
+        return self._notes.read_text() if self._notes.exists() else ""
+
+    def values(self) -> dict[str, str]:
+        lines = (self.etc / "hub.env").read_text().splitlines()
+        return dict(line.split("=", 1) for line in lines)
+
+    def files(self) -> dict[str, bytes]:
+        return {str(f): f.read_bytes() for f in sorted(self.root.rglob("*")) if f.is_file()}
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path / "first")
+
+
+@pytest.fixture
+def settings_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[Machine], Settings]:
+    def read(machine: Machine) -> Settings:
+        for name in [name for name in os.environ if name.startswith("GREENROOM_")]:
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("GREENROOM_CONFIG", str(machine.etc / "greenroom.toml"))
+        return load()
+
+    return read
+
+
+def test_one_machine_gets_settings_that_every_process_reads(
+    machine: Machine, settings_of: Callable[[Machine], Settings]
+) -> None:
+    done = machine.setup("control", "node", "192.0.2.7")
+
+    assert done.returncode == 0, done.stderr
+    settings = settings_of(machine)
+    broker = urlsplit(settings.amqp_url.get_secret_value())
+    postgres = urlsplit(settings.postgres_url.get_secret_value())
+    assert (broker.username, broker.hostname) == ("greenroom", "192.0.2.7")
+    assert (postgres.username, postgres.password) == ("greenroom", broker.password)
+    assert str(settings.node.address) == "192.0.2.7"
+    assert Fernet(settings.keys()[0])
+    assert "greenroom keys new" in machine.notes
+
+
+def test_logins_get_the_password_that_the_settings_have(machine: Machine) -> None:
+    done = machine.setup("control", "192.0.2.7")
+
+    assert done.returncode == 0, done.stderr
+    password = urlsplit(machine.values()["GREENROOM_AMQP_URL"]).password
+    assert f"alter role greenroom password '{password}';" in machine.notes
+    assert f"rabbitmqctl -q add_user greenroom {password}" in machine.notes
+    assert "createdb -O greenroom greenroom" in machine.notes
+
+
+def test_done_again_it_changes_nothing(machine: Machine) -> None:
+    machine.setup("control", "node", "192.0.2.7")
+    before = machine.files()
+
+    again = machine.setup("control", "node", "192.0.2.7")
+
+    assert again.returncode == 0, again.stderr
+    assert machine.files() == before
+
+
+def test_only_root_reads_secrets(machine: Machine) -> None:
+    machine.setup("control", "node", "192.0.2.7")
+    names = ("hub.env", "hub.conf", "greenroom.toml")
+    modes = [stat.S_IMODE((machine.etc / name).stat().st_mode) for name in names]
+
+    # The workers' group reads the last one.
+    assert modes == [0o600, 0o600, 0o640]
+    assert f"chgrp greenroom {machine.etc}/greenroom.toml" in machine.notes
+
+
+def test_a_node_joins_with_the_control_machine_s_keys_and_without_services(
+    machine: Machine, settings_of: Callable[[Machine], Settings], tmp_path: Path
+) -> None:
+    machine.setup("control", "192.0.2.7")
+    node = Machine(tmp_path / "second")
+
+    done = node.setup("node", "192.0.2.8", "--join", str(machine.etc / "hub.env"))
+
+    assert done.returncode == 0, done.stderr
+    joined, control = settings_of(node), settings_of(machine)
+    assert joined.amqp_url == control.amqp_url
+    assert joined.seal_keys == control.seal_keys
+    assert str(joined.node.address) == "192.0.2.8"
+    assert joined.model_fields_set.isdisjoint({"postgres_url", "redis_url"})
+    assert "runuser" not in node.notes
+    assert "rabbitmqctl" not in node.notes
+    assert sorted(unit.name for unit in node.units.iterdir()) == [
+        "greenroom-agent.service",
+        "greenroom.target",
+    ]
+
+
+def test_units_start_what_was_installed(machine: Machine) -> None:
+    machine.setup("control", "node", "192.0.2.7")
+    text = "".join(unit.read_text() for unit in machine.units.glob("*.service"))
+
+    assert f"ExecStart={machine.home}/.venv/bin/python -m workers agent" in text
+    assert "/opt/greenroom/.venv" not in text.replace(str(machine.home), "")
+    assert "greenroom-worker@suspect.service" in machine.notes
+
+
+def test_a_hub_s_drop_in_says_what_its_environment_file_says(machine: Machine) -> None:
+    machine.setup("control", "192.0.2.7")
+    heading, *lines = (machine.etc / "hub.conf").read_text().splitlines()
+    said = dict(line.removeprefix("Environment=").split("=", 1) for line in lines)
+
+    assert heading == "[Service]"
+    assert said == machine.values()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [(), ("control",), ("192.0.2.7",), ("node", "192.0.2.7"), ("control", "a", "b"), ("--help",)],
+)
+def test_words_that_do_not_fit_change_nothing(machine: Machine, words: tuple[str, ...]) -> None:
+    done = machine.setup(*words)
+
+    assert done.returncode == 2
+    assert "deploy/setup" in done.stderr or "--join" in done.stderr
+    assert not machine.root.exists()
+    assert machine.notes == ""
