@@ -48,6 +48,7 @@ class Service:
         self._engine = engine
         self._open = asyncio.Event()
         self._greeted = asyncio.Event()
+        self._reading = asyncio.Event()
         self._agent: Agent | None = None
         self.broker = Broker.start(
             settings.amqp_url.get_secret_value(),
@@ -89,6 +90,8 @@ class Service:
     async def hello(self) -> None:
         """After each connect, once everything here is adopted."""
         await self._open.wait()
+        # Whoever hears the hello may send an order at once: there must be a queue for it.
+        await self._reading.wait()
         await self._must().say_hello()
         self._greeted.set()
 
@@ -104,9 +107,10 @@ class Service:
 
     async def _take_commands(self, agent: Agent) -> None:
         await agent.open()
-        self._open.set()
         queue = f"node.{self._settings.node.name}"
         consumer = await self.broker.consume(queue, self._on_delivery, prefetch=PREFETCH)
+        self._reading = consumer.consuming
+        self._open.set()
         try:
             await asyncio.Event().wait()
         finally:
