@@ -170,7 +170,7 @@ def enabled() -> list[str]:
 
 if __name__ == "__main__":
     # Whatever an extension leaves running ends with us.
-    threading.Timer(240.0, os._exit, (1,)).start()
+    threading.Timer(600.0, os._exit, (1,)).start()
     try:
         main()
     finally:

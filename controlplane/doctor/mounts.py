@@ -18,7 +18,7 @@ from workers.agent.slots import Slots
 CHECK = "mounts"
 INSIDE = "/greenroom-doctor-home"
 MARKER = "mounted-by-greenroom-doctor"
-APPEAR_SECONDS = 15.0
+APPEAR_SECONDS = 30.0
 SLOT = "doctor"
 
 

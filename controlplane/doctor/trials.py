@@ -27,7 +27,7 @@ from workers.agent.node import bridge_name
 
 LABEL = "greenroom.doctor"
 # A stock image's hooks run before we do, on a machine that may be busy.
-BEGIN_SECONDS = 60.0
+BEGIN_SECONDS = 120.0
 LOOK_SECONDS = 0.1
 LOG_LINES = 200
 
@@ -59,6 +59,11 @@ class Trial:
         """Its address on its network."""
         seen = await self._engine.inspect(self.name)
         return seen.address if seen else ""
+
+    async def runs(self) -> bool:
+        """Is it still there?"""
+        seen = await self._engine.inspect(self.name)
+        return seen is not None and seen.state == "running"
 
     async def said(self, *, times: int = 1, seconds: float = BEGIN_SECONDS) -> Any:
         """What it says for the so many-th time; `TrialFailed` if it ends or stays silent."""

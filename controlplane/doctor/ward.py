@@ -13,9 +13,10 @@ from controlplane.errors import GreenroomError
 from controlplane.model import ContainerSpec, PoolSpec
 from controlplane.settings import Settings
 
-ENGINE_SECONDS = 20.0
+ENGINE_SECONDS = 60.0
+CALL_SECONDS, SLOW_CALL_SECONDS = 30.0, 120.0
 # Containers of stock images begin slowly on a busy machine; this only bounds what hangs.
-TRIAL_SECONDS = 300.0
+TRIAL_SECONDS = 600.0
 RETRY = "docker ps; journalctl -u docker"
 
 
@@ -26,7 +27,7 @@ async def findings(
     if wanted.node:
         for each in await node.look(settings):
             yield each
-    engine = Docker(settings.node.docker_host)
+    engine = Docker(settings.node.docker_host, seconds=CALL_SECONDS, slow_seconds=SLOW_CALL_SECONDS)
     try:
         found = await answered(
             node.ENGINE,
