@@ -9,7 +9,7 @@ import typer
 
 from controlplane.cli.doors import with_broker
 from controlplane.cli.out import Shape, say, show
-from controlplane.cli.words import Output
+from controlplane.cli.words import NotFound, Output
 from controlplane.clients.rabbitmq import Broker, Quarantined
 
 app = typer.Typer(help="Messages that nobody could handle.", no_args_is_help=True)
@@ -41,6 +41,24 @@ def list_quarantined(
 
     rows = [asdict(message) for message in with_broker(call)]
     show(rows, COLUMNS, output, empty="nothing is in quarantine")
+
+
+@app.command()
+def replay(
+    message: Annotated[str, typer.Argument(metavar="ID", help="as `quarantine list` shows it")],
+) -> None:
+    """Send a message to the queue it came from again, once what it met is mended.
+
+    A message of which a seal or the end was cut out cannot be used again and stays.
+    """
+
+    async def call(broker: Broker) -> bool:
+        await broker.declare()
+        return await broker.replay(message)
+
+    if not with_broker(call):
+        raise NotFound(f"no message {message} is in quarantine")
+    say(f"{message} is in its queue again; if that fails too, `quarantine list` shows it anew")
 
 
 @topology.command()

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import aio_pika
 import pytest
+from cryptography.fernet import Fernet
 
-from controlplane.cli.doors import with_postgres
+from controlplane.cli.doors import with_broker, with_postgres
 from controlplane.clients.postgres import Postgres
+from controlplane.clients.rabbitmq import Broker, Delivery, request
 from controlplane.clients.rabbitmq.topology import EXCHANGES, SHARED
-from controlplane.messages import LeaseRequest, NodeHello
+from controlplane.messages import LeaseRelease, LeaseRequest, NodeHello, decode
 from tests.cli.conftest import Greenroom, Said
+from tests.truth import stage as truth
+
+DEADLINE_SECONDS = 60
 
 POOL = """
 [[pools]]
@@ -45,8 +51,6 @@ def services(
 
 
 def _forget(amqp_url: str, installation: str) -> None:
-    import asyncio
-
     async def delete() -> None:
         async with await aio_pika.connect(amqp_url) as connection:
             channel = await connection.channel()
@@ -74,6 +78,30 @@ def applied(greenroom: Greenroom, tmp_path: Path, name: str, *more: str, warm: i
 
 def row(said: Said, key: str, value: str) -> dict[str, object]:
     return next(row for row in said.data if row[key] == value)
+
+
+def release() -> LeaseRelease:
+    return LeaseRelease(lease=str(uuid4()), hub="hub1", reason="stopped")
+
+
+def put_aside(message: LeaseRelease | LeaseRequest) -> None:
+    """A request that met a bug of its worker."""
+
+    async def call(broker: Broker) -> None:
+        await broker.declare()
+        await broker.publish(message, request(message))
+        delivery = await first_request(broker)
+        await delivery.quarantine("bug", "KeyError")
+
+    with_broker(call)
+
+
+async def first_request(broker: Broker) -> Delivery:
+    """The oldest message that lease workers would read."""
+    read: asyncio.Queue[Delivery] = asyncio.Queue()
+    await broker.consume("lease.requests", read.put, prefetch=1)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        return await read.get()
 
 
 def test_upgrading_again_changes_nothing(services: Greenroom) -> None:
@@ -192,6 +220,38 @@ def test_an_empty_quarantine_is_an_empty_list(services: Greenroom) -> None:
     said = services("quarantine", "list", "-o", "json")
 
     assert (said.code, said.data) == (0, [])
+
+
+def test_a_message_in_quarantine_is_sent_to_its_queue_again(services: Greenroom) -> None:
+    released = release()
+    put_aside(released)
+    (put,) = services("quarantine", "list", "-o", "json").data
+
+    said = services("quarantine", "replay", put["id"])
+
+    assert (put["reason"], put["queue"], put["replayable"]) == ("bug", "lease.requests", True)
+    assert (said.code, said.out) == (0, "")
+    assert services("quarantine", "list", "-o", "json").data == []
+    assert decode(with_broker(first_request).body).message == released
+
+
+def test_what_is_not_in_quarantine_is_not_found(services: Greenroom) -> None:
+    said = services("quarantine", "replay", "nobody")
+
+    assert (said.code, said.out) == (3, "")
+    assert "nobody" in said.err
+
+
+def test_a_message_whose_seal_was_cut_out_is_refused(services: Greenroom) -> None:
+    seal = Fernet(Fernet.generate_key()).encrypt(b"a token").decode()
+    put_aside(truth.ask(sealed=seal))
+    (put,) = services("quarantine", "list", "-o", "json").data
+
+    said = services("quarantine", "replay", put["id"])
+
+    assert (put["replayable"], said.code) == (False, 4)
+    assert "cut out" in said.err
+    assert len(services("quarantine", "list", "-o", "json").data) == 1
 
 
 def test_the_index_is_rebuilt(services: Greenroom) -> None:

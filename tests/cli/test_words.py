@@ -42,6 +42,7 @@ def test_two_new_keys_differ(greenroom: Greenroom) -> None:
         ["pools", "list", "-o", "yaml"],
         ["leases", "trace"],
         ["quarantine", "list", "-n", "0"],
+        ["quarantine", "replay"],
     ],
 )
 def test_wrong_words_end_with_2_and_nothing_on_stdout(
@@ -67,6 +68,8 @@ def test_wrong_words_end_with_2_and_nothing_on_stdout(
         ["leases", "trace"],
         ["status"],
         ["quarantine", "list"],
+        ["quarantine", "replay"],
+        ["doctor"],
         ["keys", "new"],
         ["version"],
     ],
