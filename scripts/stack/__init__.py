@@ -8,6 +8,7 @@ places      directories of one stack            screen     steps with timers, fa
 commands    run one command into a log          processes  start and stop daemons by pid
 packages    apt and npm                         venv       virtual environments
 ports       free ports, remembered              engine     a Docker engine
+mounts      what is mounted where we remove    ending     the last screen of up
 postgres, redis, rabbitmq, compose              services   the three of them, as addresses
 demo        agent, workers, proxy, hub          proof      one click and `1+1`, timed
 up, down, tests, check                          the four commands

@@ -7,9 +7,8 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from scripts.stack import commands, demo, engine, packages, processes, services
+from scripts.stack import commands, demo, engine, mounts, packages, processes, services
 from scripts.stack.places import CHECKOUT, UP, Place
 from scripts.stack.screen import Screen, Trouble
 
@@ -75,27 +74,8 @@ def remove_containers(place: Place) -> int:
         ).split()
         if networks:
             commands.run([*docker, "network", "rm", *networks], log=log, timeout_seconds=60)
-    unmount_below(place.directory)
+    mounts.unmount_below(place.directory)
     return removed
-
-
-def unmount_below(directory: Path) -> None:
-    """Unmount everything below, innermost first: what follows removes only our own files."""
-    for mount in sorted(mounts_below(directory), key=len, reverse=True):
-        commands.read(["umount", "--lazy", mount])
-    if left := mounts_below(directory):
-        raise Trouble(
-            f"cannot unmount {', '.join(left)}; nothing below {directory} was removed",
-            advice="See what uses it: findmnt, fuser -vm",
-        )
-
-
-def mounts_below(directory: Path) -> list[str]:
-    """Where something is mounted below this directory."""
-    lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    # The kernel writes spaces and the like as octal escapes.
-    mounts = [line.split()[4].encode().decode("unicode_escape") for line in lines]
-    return [mount for mount in mounts if mount.startswith(f"{directory}/")]
 
 
 def _become_root(arguments: Sequence[str]) -> None:

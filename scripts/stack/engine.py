@@ -15,7 +15,7 @@ import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from scripts.stack import commands, processes
+from scripts.stack import commands, mounts, processes
 from scripts.stack.places import Place
 from scripts.stack.screen import Trouble
 
@@ -86,6 +86,8 @@ def stop(directory: Path) -> bool:
     stopped = processes.stop(place, NAME)
     if place.remembered("engine.json"):
         commands.read(["ip", "link", "delete", _bridge(place)])
+    # Docker leaves the handle of a network namespace mounted there.
+    mounts.unmount_below(place.short)
     shutil.rmtree(place.short, ignore_errors=True)
     return stopped
 

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from controlplane.clients.postgres import Postgres
 from controlplane.model import Lease, NotebookPhase
-from scripts.stack import commands, demo, down, engine, image, ports, processes
+from scripts.stack import commands, demo, engine, image, mounts, ports, processes
 from scripts.stack.places import Place
 from scripts.stack.processes import Program
 from scripts.stack.services import Urls
@@ -242,5 +242,5 @@ def _stop_engines(place: Place) -> None:
 
 
 def _remove(directory: Path) -> None:
-    down.unmount_below(directory)
+    mounts.unmount_below(directory)
     shutil.rmtree(directory)
