@@ -63,6 +63,7 @@ async def _postgres(settings: Settings) -> Postgres:
         settings.postgres_url.get_secret_value(),
         size=settings.postgres_connections,
         statement_cache_size=settings.postgres_statement_cache,
+        warmed=True,
     )
 
 

@@ -50,13 +50,19 @@ class Postgres:
         size: int = 10,
         statement_cache_size: int = 100,
         timeout_seconds: float = 2.0,
+        warmed: bool = False,
     ) -> Postgres:
-        """Raises `Unavailable`. `statement_cache_size=0` behind pgbouncer in transaction mode."""
+        """Raises `Unavailable`. `statement_cache_size=0` behind pgbouncer in transaction mode.
+
+        `warmed`, for workers: on the first two connections, which are made at once, what a
+        click calls is compiled before a person waits for it.
+        """
         driver = await Driver.connect(
             url,
             size=size,
             statement_cache_size=statement_cache_size,
             timeout_seconds=timeout_seconds,
+            warmed=warmed,
         )
         return cls(driver)
 

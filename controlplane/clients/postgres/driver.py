@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
+import structlog
 
+from controlplane.clients.postgres.queries import query
 from controlplane.errors import Conflict, GreenroomError, Refused, Terminal, Unavailable
 
 # Raised by our own SQL functions.
@@ -22,6 +24,8 @@ REFUSED = "GR001"
 _CONFLICTS = ("23505", "40")
 # Connection, resources, shutdown, input or output errors, a server that only reads, cancelled.
 _UNAVAILABLE = ("08", "53", "57", "58", "25006", "55P03")
+
+log = structlog.get_logger()
 
 
 class Driver:
@@ -33,17 +37,29 @@ class Driver:
 
     @classmethod
     async def connect(
-        cls, url: str, *, size: int, statement_cache_size: int, timeout_seconds: float
+        cls,
+        url: str,
+        *,
+        size: int,
+        statement_cache_size: int,
+        timeout_seconds: float,
+        warmed: bool = False,
     ) -> Driver:
-        """Raises `Unavailable` when the first connection cannot be made in time."""
+        """Raises `Unavailable` when the first connections cannot be made in time.
+
+        `warmed`: two are made, and both have done a click that never happened. Those that a
+        burst adds have no time for that.
+        """
+        at_once = min(2, size) if warmed else 1
         pool = asyncpg.create_pool(
             url,
-            min_size=1,
+            min_size=at_once,
             max_size=size,
             max_inactive_connection_lifetime=0,
             statement_cache_size=statement_cache_size,
             timeout=timeout_seconds,
             server_settings={"application_name": "greenroom", "timezone": "UTC"},
+            init=_clicks(at_once) if warmed else None,
             reset=_leave_as_it_is,
         )
         with_errors = translated("connect")
@@ -65,16 +81,16 @@ class Driver:
         text = await self.value(f"select {function}({places})", *arguments)
         return None if text is None else json.loads(text)
 
-    async def rows(self, query: str, *arguments: Any) -> list[Any]:
+    async def rows(self, statement: str, *arguments: Any) -> list[Any]:
         """Each row's only column, which is JSON, parsed."""
-        async with translated(query), self._connection() as connection:
-            found = await connection.fetch(query, *arguments)
+        async with translated(statement), self._connection() as connection:
+            found = await connection.fetch(statement, *arguments)
         return [json.loads(row[0]) for row in found]
 
-    async def value(self, query: str, *arguments: Any) -> Any:
+    async def value(self, statement: str, *arguments: Any) -> Any:
         """The first column of the first row."""
-        async with translated(query), self._connection() as connection:
-            return await connection.fetchval(query, *arguments)
+        async with translated(statement), self._connection() as connection:
+            return await connection.fetchval(statement, *arguments)
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
@@ -112,6 +128,30 @@ def _translate(error: asyncpg.PostgresError, what: str) -> GreenroomError:
     if state.startswith(_UNAVAILABLE):
         return Unavailable(f"Postgres cannot do it now ({state}): {what}")
     return Terminal(f"{error.args[0]} ({state}): {what}")
+
+
+def _clicks(connections: int) -> Callable[[Any], Awaitable[None]]:
+    """One dry click on each of so many connections, and nothing on later ones."""
+    left = iter(range(connections))
+
+    async def click(connection: Any) -> None:
+        if next(left, None) is not None:
+            await _click(connection)
+
+    return click
+
+
+async def _click(connection: Any) -> None:
+    """A session compiles each function at its first call, which is for nobody to wait for."""
+    try:
+        await connection.execute(query("dry_click"))
+    except asyncpg.PostgresError as error:
+        # No schema yet, or a server that only reads: the calls themselves say what is wrong.
+        log.info("connection.cold", error=str(error))
+    except BaseException:
+        # The pool would close it, and wait for a server that is silent.
+        connection.terminate()
+        raise
 
 
 async def _leave_as_it_is(connection: Any) -> None:
