@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from controlplane.clients.postgres import Postgres
-from controlplane.model import Lease, NotebookPhase
+from controlplane.model import Lease, NodeState, NotebookPhase
 from scripts.stack import commands, demo, engine, image, mounts, ports, processes
 from scripts.stack.places import Place
 from scripts.stack.processes import Program
@@ -138,7 +138,10 @@ class Street(House):
         """Its agent is killed, and everybody knows that it is silent; another one afterwards."""
         self.kill(node)
         try:
-            await self.until(lambda: self.state_of(node) == "suspect", f"{node} is suspect")
+            suspect = NodeState.SUSPECT
+            await self.until(
+                lambda: asyncio.run(self.state_of(node)) == suspect, f"{node} is suspect"
+            )
             yield
         finally:
             await asyncio.to_thread(self.start, node)
@@ -156,6 +159,12 @@ class Street(House):
         """The nodes of the notebooks that a new person could get, in order."""
         async with self.postgres() as postgres:
             return sorted(notebook.node for notebook in await postgres.notebooks.offerable())
+
+    async def state_of(self, node: str) -> NodeState:
+        """This node's state. Asked of the tables: starting a command each time costs a second."""
+        async with self.postgres() as postgres:
+            rows = await postgres.nodes.list()
+        return next(row.state for row in rows if row.node == node)
 
     async def warm_on(self, node: str) -> set[str]:
         """The notebooks that nobody has there, offered or not."""
@@ -187,10 +196,6 @@ class Street(House):
         told = commands.read([*self.wire.inside(house), *words])
         assert told is not None, f"{words} failed on {house}"
         return told
-
-    def state_of(self, node: str) -> str:
-        """This node's state, as `greenroom nodes list` tells."""
-        return next(str(row["state"]) for row in self.ask("nodes", "list") if row["node"] == node)
 
 
 def build(place: Place, *, urls: Urls, docker_host: str, tag: str) -> Street:
