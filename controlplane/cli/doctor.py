@@ -57,7 +57,11 @@ def doctor(  # noqa: PLR0913 each option of a command is an argument
     )
     if not (control or wanted.engine or hub_config):
         wanted = allowed(settings, wanted)
-    found = asyncio.run(_look(settings, wanted, output))
+    try:
+        found = asyncio.run(_look(settings, wanted, output))
+    except asyncio.CancelledError:
+        say("stopped; what was tried is undone")
+        raise typer.Exit(128 + signal.SIGTERM) from None
     if output is Shape.JSON:
         show_json({"ok": not _failed(found), "checks": [asdict(each) for each in found]})
     else:

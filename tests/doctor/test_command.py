@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -89,6 +91,27 @@ def test_a_hub_s_file_is_looked_at_without_anything_else(
     assert said.code == 0
     assert said.out.startswith("warn  hub settings: the configuration cannot be read")
     assert said.err == "0 ok, 1 warn, 0 fail\n"
+
+
+def test_without_the_engine_s_client_one_line_says_what_to_install() -> None:
+    # In a process of its own: nothing else has imported it there.
+    program = (
+        "import sys; sys.modules['aiodocker'] = None\n"
+        "from controlplane.cli.app import run; sys.exit(run(['doctor', '--image', 'lab']))"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+
+    assert done.returncode == 0
+    assert done.stdout.count("\n") == 1
+    assert "no aiodocker here" in done.stdout
+    assert "greenroom[node,cli]" in done.stdout
 
 
 @pytest.fixture
@@ -252,3 +275,31 @@ async def test_a_hub_s_api_is_asked_from_inside_a_container(
     assert asked.seen == "JupyterHub 6.1.1 answers a container"
     assert loopback.level is Level.FAIL
     assert network.api_url(hubs[0]).endswith("/hub/api")
+
+
+@pytest.mark.engine
+async def test_a_doctor_that_is_told_to_stop_undoes_what_it_tried(
+    docker_host: str, image: str, installation: str
+) -> None:
+    given = {"INSTALLATION": installation, "NODE__DOCKER_HOST": docker_host}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        "from controlplane.cli import main; main()",
+        "doctor",
+        "--image",
+        image,
+        env={**os.environ, **{f"GREENROOM_{name}": value for name, value in given.items()}},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(SECONDS):
+        while not await left(docker_host, installation):  # noqa: ASYNC110 another process' doing
+            assert process.returncode is None
+            await asyncio.sleep(0.05)
+        process.terminate()
+        _, talk = await process.communicate()
+
+    assert process.returncode == 143, talk
+    assert b"undone" in talk
+    assert await left(docker_host, installation) == []
