@@ -294,7 +294,7 @@ async def test_a_doctor_that_is_told_to_stop_undoes_what_it_tried(
         stderr=asyncio.subprocess.PIPE,
     )
     async with asyncio.timeout(SECONDS):
-        while not await left(docker_host, installation):  # noqa: ASYNC110 another process' doing
+        while not await left(docker_host, installation):
             assert process.returncode is None
             await asyncio.sleep(0.05)
         process.terminate()
