@@ -30,10 +30,14 @@ HUB = "bench"
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
-    """What the hub heard of one lease. `ms` is None, and `problem` says why, if it never served."""
+    """What the hub heard of one lease. `ms` is None, and `problem` says why, if it never served.
+
+    `at` is when it was served, in seconds since its loop began.
+    """
 
     lease: str
     ms: float | None = None
+    at: float = 0.0
     notebook: str = ""
     problem: str = ""
 
@@ -51,7 +55,9 @@ class Load:
 
     @property
     def per_second(self) -> float:
-        return len(self.served_ms) / self.seconds
+        """Of what was served while the loop asked: a queue that empties later is no throughput."""
+        in_time = sum(1 for x in self.leases if x.ms is not None and x.at <= self.seconds)
+        return in_time / self.seconds
 
     def quantiles(self) -> dict[str, float]:
         """Milliseconds from when a lease was due to `lease.serving`."""
@@ -78,24 +84,24 @@ class Hub:
             for number in range(round(rate * seconds)):
                 due = begun + number / rate
                 await asyncio.sleep(due - clock.time())
-                tasks.append(people.create_task(self._one(due=due, hold=hold)))
+                tasks.append(people.create_task(self._one(begun, due=due, hold=hold)))
         return Load(leases=tuple(task.result() for task in tasks), seconds=seconds)
 
     async def closed_loop(self, *, people: int, seconds: float) -> Load:
         """So many at once, each asks again as soon as it has been served and has released."""
         clock = asyncio.get_running_loop()
-        end = clock.time() + seconds
+        begun = clock.time()
 
         async def one() -> list[Lease]:
             done = []
-            while (now := clock.time()) < end:
-                done.append(await self._one(due=now, hold=0))
+            while (now := clock.time()) < begun + seconds:
+                done.append(await self._one(begun, due=now, hold=0))
             return done
 
         done = await asyncio.gather(*(one() for _ in range(people)))
         return Load(leases=tuple(lease for each in done for lease in each), seconds=seconds)
 
-    async def _one(self, *, due: float, hold: float) -> Lease:
+    async def _one(self, begun: float, *, due: float, hold: float) -> Lease:
         clock = asyncio.get_running_loop()
         user = f"person{next(self._people)}"
         claim = Claim(identity.lease_id(), pool=self._pool, since=clock.time())
@@ -103,7 +109,8 @@ class Hub:
         try:
             await self._door.ask(self._request(claim.lease, user))
             await claim.wait_settled(BUDGET_SECONDS + 10)
-            told = _told(claim, ms=(clock.time() - due) * 1000)
+            now = clock.time()
+            told = _told(claim, ms=(now - due) * 1000, at=now - begun)
             await asyncio.sleep(hold)
         except GreenroomError as error:
             return Lease(lease=claim.lease, problem=f"ask: {error}"[:200])
@@ -147,9 +154,10 @@ async def hub(amqp_url: str, installation: str, *, pool: str, key: str) -> Async
         await door.close()
 
 
-def _told(claim: Claim, *, ms: float) -> Lease:
+def _told(claim: Claim, *, ms: float, at: float) -> Lease:
     if claim.phase == "serving" and claim.served is not None:
-        return Lease(lease=claim.lease, ms=round(ms, 2), notebook=claim.served.notebook)
+        notebook = claim.served.notebook
+        return Lease(lease=claim.lease, ms=round(ms, 2), at=round(at, 3), notebook=notebook)
     if claim.ended is not None:
         why = f"ended: {claim.ended.reason} {claim.ended.detail}"
         return Lease(lease=claim.lease, problem=why[:200])

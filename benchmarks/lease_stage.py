@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from scripts.stack.services import Urls
 PLACE = Place(directory=CHECKOUT / ".greenroom" / "bench" / "leases")
 POOL = "bench"
 SERVICES = ("postgres", "redis", "rabbitmq")
+REFILL = "refill"
 WARM_SECONDS = 900
 MOST_ON_A_NODE = 5000
 POOLS = """[[pools]]
@@ -79,7 +81,10 @@ class Stage:
     def pids(self) -> dict[str, int]:
         """Every process whose CPU time is part of a lease, and the one that asks."""
         found = {}
-        for name in (*SERVICES, *(program.name for program in self.programs())):
+        names = [*SERVICES, *(program.name for program in self.programs())]
+        for name in names:
+            if name == REFILL and processes.known(PLACE, name) is None:
+                continue  # stopped for this measurement
             running = processes.known(PLACE, name)
             if running is None or not running.alive:
                 raise Trouble(f"{name} is not running", log=PLACE.log / f"{name}.log")
@@ -88,7 +93,7 @@ class Stage:
 
     def programs(self) -> list[Program]:
         leases = (f"lease-{number + 1}" for number in range(self.size.workers))
-        names = [*leases, "refill", "liveness", "suspect"]
+        names = [*leases, REFILL, "liveness", "suspect"]
         return [*self._agents(), *(self._worker(name) for name in names)]
 
     def settings(self) -> dict[str, str]:
@@ -107,24 +112,39 @@ class Stage:
             "GREENROOM_NODE__CREATES": "8",
         }
 
+    def stop_refill(self) -> None:
+        """From here on nothing new is created, and nothing old is told to be gone."""
+        processes.stop(PLACE, REFILL)
+
+    def start_refill(self) -> None:
+        """Again, unless it runs."""
+        processes.start(self._worker(REFILL), PLACE)
+
     async def postgres(self) -> Postgres:
         return await Postgres.connect(self.urls.postgres, size=1, timeout_seconds=120)
 
     async def until_ready(self) -> None:
         """Return when the pool is at its target and nothing is on its way in or out."""
+
+        def full(counts: Mapping[str, int]) -> bool:
+            moving = ("creating", "warming", "retiring", "leased")
+            return counts.get("ready", 0) >= self.size.ready and not _sum(counts, moving)
+
+        await self._until(full)
+
+    async def until_left(self) -> None:
+        """Return when nobody holds a notebook."""
+        await self._until(lambda counts: not counts.get("leased", 0))
+
+    async def _until(self, true: Callable[[Mapping[str, int]], bool]) -> None:
         postgres = await self.postgres()
         try:
             async with asyncio.timeout(WARM_SECONDS):
                 # The truth has no event for somebody who is no worker.
-                while not self._settled((await postgres.notebooks.counts()).get(POOL, {})):  # noqa: ASYNC110
+                while not true((await postgres.notebooks.counts()).get(POOL, {})):  # noqa: ASYNC110
                     await asyncio.sleep(0.5)
         finally:
             await postgres.close()
-
-    def _settled(self, counts: dict[str, int]) -> bool:
-        told = {str(getattr(phase, "value", phase)): n for phase, n in counts.items()}
-        moving = sum(told.get(phase, 0) for phase in ("creating", "warming", "retiring", "leased"))
-        return told.get("ready", 0) >= self.size.ready and not moving
 
     def _worker(self, name: str) -> Program:
         command = (str(venv.MAIN.python), "-m", "workers", name.partition("-")[0])
@@ -143,6 +163,10 @@ class Stage:
             programs.append(Program(name=name, command=command, environment=self.settings()))
             first = last + 1
         return programs
+
+
+def _sum(counts: Mapping[str, int], phases: Iterable[str]) -> int:
+    return sum(counts.get(phase, 0) for phase in phases)
 
 
 def start(size: Size) -> Stage:

@@ -8,9 +8,10 @@ Simulated: Docker and the notebooks (benchmarks/simulated).
 For each size, on fresh services: an open loop of --rate leases a second, evenly spaced, each
 released --hold seconds after it was served, timed from when it was due until the hub hears
 `lease.serving`; the CPU time of every process from the first request until the pool is full
-again, so with the new notebook's creation and the old one's removal; then closed loops of
-1, 2, 4 ... people without any pause until throughput stops growing. Every size is checked:
-0 doubled, 0 lost, 0 failed, no invariant broken, nothing quarantined; else it ends with 1.
+again, so with the new notebook's creation and the old one's removal (--without-refill leaves
+refill's part out); then closed loops of 1, 2, 4 ... people without any pause until throughput
+stops growing. Every size is checked: 0 doubled, 0 lost, 0 failed, no invariant broken, nothing
+quarantined; else it ends with 1.
 
 The whole table, about 40 minutes:
 
@@ -91,12 +92,12 @@ class Result:
 
 
 def main(arguments: Sequence[str]) -> int:
-    told = _parse(arguments)
+    told = parse(arguments)
     # The door is a hub's: what it says while all is well is not for this screen.
     telemetry.configure("console", "warning")
     results: list[Result] = []
     try:
-        for size in _sizes(told):
+        for size in sizes(told):
             results.append(_one(size, told))
             print(lease_table.line(results[-1]), flush=True)
             print(lease_table.cpu_lines(results[-1]), flush=True)
@@ -115,7 +116,8 @@ def main(arguments: Sequence[str]) -> int:
     return 0 if results and all(result.verdict.good for result in results) else 1
 
 
-def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(
         prog="scripts/bench leases",
         description=__doc__,
@@ -129,23 +131,34 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--saturate", type=float, default=5, help="seconds of each closed loop; 0: none (5)"
     )
+    parser.add_argument(
+        "--without-refill",
+        action="store_true",
+        help="nobody refills while leases are measured: their own cost, from a stock",
+    )
     parser.add_argument("--workers", type=int, default=1, help="lease workers (1)")
     parser.add_argument("--agents", type=int, help="processes of agents (1, or 2 for many nodes)")
     parser.add_argument("--out", type=Path, default=Path(".greenroom/bench/out"))
     return parser.parse_args(arguments)
 
 
-def _sizes(told: argparse.Namespace) -> list[Size]:
-    sizes = []
+def sizes(told: argparse.Namespace) -> list[Size]:
+    """What is measured, in order; `Trouble` for what cannot be."""
+    found = []
     for nodes in told.nodes:
         agents = min(nodes, told.agents or 2)
         for ready in told.ready:
             if ready > MOST_ON_A_NODE * nodes and len(told.ready) * len(told.nodes) > 1:
                 print(f"left out: {ready} ready on {nodes} nodes, of at most {MOST_ON_A_NODE} each")
                 continue
-            sizes.append(Size(nodes=nodes, ready=ready, workers=told.workers, agents=agents))
-            sizes[-1].check()
-    return sizes
+            found.append(Size(nodes=nodes, ready=ready, workers=told.workers, agents=agents))
+            found[-1].check()
+            if told.without_refill and ready < told.rate * told.seconds:
+                raise Trouble(
+                    f"{told.rate * told.seconds:.0f} leases from {ready} ready notebooks, and "
+                    "nobody refills: give --ready more, or --seconds less"
+                )
+    return found
 
 
 def _one(size: Size, told: argparse.Namespace) -> Result:
@@ -163,6 +176,8 @@ async def _measured(stage: Stage, told: argparse.Namespace) -> Result:
     async with hub(stage.urls.amqp, stage.installation, pool=POOL, key=key) as asks:
         promises = await asyncio.to_thread(durable.read_back, PLACE, stage.urls)
         print(f"  warm; {json.dumps(promises)}", flush=True)
+        if told.without_refill:
+            stage.stop_refill()
         pids = stage.pids()
         idle = cpu.seconds(pids)
         await asyncio.sleep(IDLE_SECONDS)
@@ -170,9 +185,11 @@ async def _measured(stage: Stage, told: argparse.Namespace) -> Result:
         clock = asyncio.get_running_loop()
         begun = clock.time()
         load = await asks.open_loop(rate=told.rate, seconds=told.seconds, hold=told.hold)
-        await stage.until_ready()
+        await (stage.until_left() if told.without_refill else stage.until_ready())
         window = clock.time() - begun
         after = cpu.seconds(pids)
+        stage.start_refill()
+        await stage.until_ready()
         waited = await asyncio.to_thread(durable.waited, stage.urls.postgres)
         loops = await _saturated(stage, asks, seconds=told.saturate)
     everything = [*load.leases, *(lease for _, each in loops for lease in each.leases)]

@@ -126,3 +126,18 @@ def test_what_is_wrong_is_below_its_line() -> None:
     line = lease_table.line(result(judge([SERVED], [ACTIVATED], violations=["S1 n1: twice"])))
 
     assert "!! S1 n1: twice" in line
+
+
+def test_throughput_counts_what_was_served_while_people_asked() -> None:
+    in_time = [Lease(lease=f"l{n}", ms=5.0, at=n / 2, notebook=f"n{n}") for n in range(5)]
+    late = Lease(lease="l9", ms=9000.0, at=11.0, notebook="n9")
+    never = Lease(lease="l10", problem="lost")
+
+    assert Load(leases=(*in_time, late, never), seconds=2.0).per_second == pytest.approx(2.5)
+
+
+def test_a_stock_that_would_run_dry_is_refused_before_anything_starts() -> None:
+    dry = ["--without-refill", "--rate", "50", "--seconds", "10", "--ready", "100"]
+
+    with pytest.raises(Trouble, match="500 leases from 100 ready notebooks"):
+        leases.sizes(leases.parse(dry))
