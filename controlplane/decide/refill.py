@@ -28,7 +28,9 @@ __all__ = ["Create", "Failure", "NodeView", "Plan", "Retire", "Snapshot", "plan"
 
 SUPERSEDED_STAYS = timedelta(minutes=20)
 # People who start right now get the processors first, but not for longer than this.
-HOLD = timedelta(seconds=5)
+HOLD = timedelta(seconds=10)
+# So does whoever has just been served, for the first page and the first kernel.
+REST = timedelta(seconds=6)
 _LOOK_WHILE_HELD_SECONDS = 0.5
 
 
@@ -122,12 +124,20 @@ def _replaced(fleet: Fleet) -> list[Notebook]:
 
 
 def _hold(fleet: Fleet, held_since: datetime | None) -> bool:
-    """Whether creates wait for activations that are under way."""
-    if not fleet.snapshot.activating:
-        return False
+    """Whether creates wait: for activations under way, and a while for what follows them."""
     if fleet.snapshot.waiting and not fleet.ready and not fleet.outgoing:
         return False
-    return held_since is None or fleet.now - held_since < HOLD
+    if fleet.snapshot.activating:
+        return held_since is None or fleet.now - held_since < HOLD
+    return _rests(fleet)
+
+
+def _rests(fleet: Fleet) -> bool:
+    """Whether somebody was served a moment ago and half of the target is still there."""
+    served_at = fleet.snapshot.served_at
+    if served_at is None or fleet.snapshot.waiting:
+        return False
+    return fleet.now - served_at < REST and 2 * len(fleet.ready) >= fleet.target
 
 
 def _look_again_in(fleet: Fleet) -> float | None:

@@ -47,6 +47,7 @@ class Snapshot:
     notebooks       those of this pool that are not gone
     waiting         leases of this pool in phase waiting
     activating      leases of any pool in phase claimed
+    served_at       when the newest of those that serve, of any pool, began to
     same_revisions  revisions whose `spec_hash` is the newest one's, the newest included
     stamp           the pool's create counter; `Notebooks.create` refuses another one
     """
@@ -58,6 +59,7 @@ class Snapshot:
     stamp: int
     waiting: int = 0
     activating: int = 0
+    served_at: datetime | None = None
     failures: tuple[Failure, ...] = ()
     same_revisions: frozenset[int] = frozenset()
 
@@ -84,7 +86,7 @@ class Plan:
 
     `look_again_in` is seconds until the passing of time alone may change the plan; `why`
     says in sentences what keeps the pool from its target, empty when nothing does. `held`:
-    creates were left out because activations are under way.
+    creates were left out because people are starting.
     """
 
     create: tuple[Create, ...] = ()

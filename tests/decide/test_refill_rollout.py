@@ -138,11 +138,31 @@ def test_creates_are_held_while_people_start() -> None:
     assert made.look_again_in is not None
 
 
-def test_creates_are_not_held_longer_than_five_seconds() -> None:
+def test_creates_are_not_held_longer_than_ten_seconds() -> None:
     seen = snapshot(pool(), notebooks("2 ready"), activating=2)
 
-    assert plan(seen, NOW, held_since=NOW - timedelta(seconds=4.9)).held
-    assert not plan(seen, NOW, held_since=NOW - timedelta(seconds=5)).held
+    assert plan(seen, NOW, held_since=NOW - timedelta(seconds=9.9)).held
+    assert not plan(seen, NOW, held_since=NOW - timedelta(seconds=10)).held
+
+
+@pytest.mark.parametrize(
+    ("warm", "seconds_ago", "waiting", "held"),
+    [
+        ("2 ready", 5.9, 0, True),
+        ("2 ready", 6.0, 0, False),
+        ("1 ready", 5.9, 0, False),  # less than half of three
+        ("2 ready", 5.9, 1, False),
+    ],
+)
+def test_whoever_was_just_served_has_the_processors_for_a_while(
+    warm: str, seconds_ago: float, waiting: int, held: bool
+) -> None:
+    served_at = NOW - timedelta(seconds=seconds_ago)
+
+    made = plan(snapshot(pool(), notebooks(warm), served_at=served_at, waiting=waiting), NOW)
+
+    assert made.held is held
+    assert bool(made.create) is not held
 
 
 def test_creates_are_not_held_when_people_wait_and_nothing_is_warm() -> None:

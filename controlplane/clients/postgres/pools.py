@@ -64,6 +64,7 @@ def _snapshot(row: dict[str, Any]) -> Snapshot:
         stamp=row["stamp"],
         waiting=row["waiting"],
         activating=row["activating"],
+        served_at=answers.moment(row["served_at"]) if row["served_at"] else None,
         failures=tuple(_failure(each) for each in row["failures"]),
         same_revisions=frozenset(row["same_revisions"]),
     )

@@ -29,6 +29,7 @@ select jsonb_build_object(
     from notebooks n where n.pool = p.name and n.phase <> 'gone'), '[]'),
   'waiting', (select count(*) from leases w where w.pool = p.name and w.phase = 'waiting'),
   'activating', (select count(*) from leases c where c.phase = 'claimed'),
+  'served_at', (select max(s.phase_at) from leases s where s.phase = 'serving'),
   'same_revisions', (
     select jsonb_agg(r.revision) from revisions r
     where r.pool = p.name and r.spec_hash = p.spec_hash),

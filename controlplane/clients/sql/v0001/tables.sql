@@ -169,6 +169,7 @@ create unique index leases_using on leases (notebook) where phase in ('claimed',
 create index leases_waiting on leases (pool, place) where phase = 'waiting';
 create index leases_unserved on leases (deadline) where phase in ('waiting', 'claimed');
 create index leases_claimed on leases (phase_at) where phase = 'claimed';
+create index leases_serving on leases (phase_at) where phase = 'serving';
 create index leases_on_node on leases (node) where phase in ('claimed', 'serving');
 create index leases_ended on leases (phase_at) where phase = 'ended';
 
