@@ -67,6 +67,17 @@ def test_the_port_opens_on_the_nodes_address_only() -> None:
     assert bindings == {"8888/tcp": [{"HostIp": "10.0.0.5", "HostPort": "20001"}]}
 
 
+def test_on_the_nodes_own_bridge_neighbours_do_not_reach_each_other() -> None:
+    network = recipe.network(PLACE, "gr-0123456789a")
+
+    assert network["Driver"] == "bridge"
+    assert network["Options"] == {
+        "com.docker.network.bridge.enable_icc": "false",
+        "com.docker.network.bridge.name": "gr-0123456789a",
+    }
+    assert network["Labels"] == recipe.labels(PLACE)
+
+
 def test_the_labels_say_whose_it_is_and_nothing_of_a_person() -> None:
     assert made()["Labels"] == {
         "greenroom.installation": "greenroom",

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
-from controlplane.messages import RunActivated, RunRefused, WarmupFailed, WarmupReady
+from controlplane.messages import (
+    RunActivated,
+    RunFailed,
+    RunRefused,
+    WarmupFailed,
+    WarmupReady,
+)
 from controlplane.model.pool import Storage
 from tests.agent.theatre import Theatre
+from workers.agent import syscalls
 
 pytestmark = pytest.mark.engine
 
@@ -64,6 +73,37 @@ async def test_a_missing_home_is_refused_with_the_path_that_was_tried(theatre: T
     assert (refused.reason, refused.terminal) == ("home_missing", True)
     assert str(theatre.homes / "-43arol-20-41nn") in refused.detail
     assert list(theatre.homes.iterdir()) == []
+
+
+async def test_a_home_whose_storage_is_away_is_refused_and_may_be_tried_on_another_node(
+    theatre: Theatre, tmp_path: Path
+) -> None:
+    storage = Storage(root=str(tmp_path / "nfs"), create_missing=True)
+    notebook = await warm(theatre, storage=storage)
+
+    refused = await refusal(theatre, notebook)
+
+    assert (refused.reason, refused.terminal) == ("home_unreachable", False)
+    assert str(tmp_path / "nfs") in refused.detail
+    assert not (tmp_path / "nfs").exists()
+
+
+async def test_a_home_that_cannot_be_mounted_fails_the_attempt_and_nobody_is_let_in(
+    theatre: Theatre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theatre.home_of("alice")
+    notebook = await warm(theatre)
+
+    def stale(*_: object, **__: object) -> None:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    monkeypatch.setattr(syscalls, "bind", stale)
+    await theatre.take(theatre.activate_order(notebook))
+    failed = await theatre.reported.wait(RunFailed, fits=lambda r: r.notebook == notebook)
+
+    assert failed.reason == "broken"
+    assert os.strerror(errno.ESTALE) in failed.detail
+    assert theatre.reported.of(RunActivated) == []
 
 
 async def test_a_home_behind_a_symlink_is_refused(theatre: Theatre, tmp_path: Path) -> None:
