@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,12 @@ class House:
         running = processes.known(self.stack.place, name)
         assert running is not None
         assert running.alive, f"{name} was not running"
+        # The hub's services are in sessions of their own and would outlive it.
+        children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text()
         os.killpg(running.pid, signal.SIGKILL)
+        for child in children.split():
+            with suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGKILL)
 
     def start(self, name: str) -> None:
         program = next(p for p in self.stack.programs() if p.name == name)
