@@ -175,8 +175,15 @@ async def test_without_a_statement_cache_everything_works(
         ("53100", Unavailable),
         ("25006", Unavailable),
         ("08006", Unavailable),
+        # A message in hand waits for the new password, the rights and the migration.
+        ("28P01", Unavailable),
+        ("28000", Unavailable),
+        ("3D000", Unavailable),
+        ("42501", Unavailable),
+        ("42P01", Unavailable),
+        ("42883", Unavailable),
         ("GR002", Terminal),
-        ("42P01", Terminal),
+        ("22021", Terminal),
     ],
 )
 async def test_what_postgres_raises_becomes_ours(
@@ -191,3 +198,13 @@ async def test_what_postgres_raises_becomes_ours(
 
     assert await driver.value("select 1") == 1
     await driver.close()
+
+
+async def test_a_login_that_is_refused_is_told_at_the_start(migrated_url: str) -> None:
+    parts = urlsplit(migrated_url)
+    nobody = urlunsplit(parts._replace(path="/there_is_no_such_database"))
+
+    with pytest.raises(Terminal, match="does not exist"):
+        await Driver.connect(
+            nobody, size=1, statement_cache_size=0, timeout_seconds=TIMEOUT_SECONDS
+        )

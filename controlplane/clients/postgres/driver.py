@@ -24,6 +24,9 @@ REFUSED = "GR001"
 _CONFLICTS = ("23505", "40")
 # Connection, resources, shutdown, input or output errors, a server that only reads, cancelled.
 _UNAVAILABLE = ("08", "53", "57", "58", "25006", "55P03")
+# A password, rights, a database or a migration that is missing: an admin's to mend. Whoever
+# starts is told so; a message in hand waits, for throwing it out would lose a request.
+_SETUP = ("28", "3D", "3F", "42501", "42P01", "42883")
 
 log = structlog.get_logger()
 
@@ -62,8 +65,7 @@ class Driver:
             init=_clicks(at_once) if warmed else None,
             reset=_leave_as_it_is,
         )
-        with_errors = translated("connect")
-        async with with_errors, asyncio.timeout(timeout_seconds * 2):
+        async with translated("connect", starting=True), asyncio.timeout(timeout_seconds * 2):
             await pool
         return cls(pool, timeout_seconds=timeout_seconds)
 
@@ -106,20 +108,20 @@ class Driver:
 
 
 @asynccontextmanager
-async def translated(doing: str) -> AsyncIterator[None]:
+async def translated(doing: str, *, starting: bool = False) -> AsyncIterator[None]:
     """Driver errors become ours; the query's first line says what was being done."""
     what = doing.partition("\n")[0][:80]
     try:
         yield
     except asyncpg.PostgresError as error:
-        raise _translate(error, what) from error
+        raise _translate(error, what, starting=starting) from error
     except TimeoutError as error:
         raise Unavailable(f"Postgres did not answer in time: {what}") from error
     except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         raise Unavailable(f"no connection to Postgres: {type(error).__name__}: {what}") from error
 
 
-def _translate(error: asyncpg.PostgresError, what: str) -> GreenroomError:
+def _translate(error: asyncpg.PostgresError, what: str, *, starting: bool) -> GreenroomError:
     state = error.sqlstate or ""
     if state == REFUSED:
         return Refused(error.args[0])
@@ -127,6 +129,11 @@ def _translate(error: asyncpg.PostgresError, what: str) -> GreenroomError:
         return Conflict(f"somebody else was first: {what}")
     if state.startswith(_UNAVAILABLE):
         return Unavailable(f"Postgres cannot do it now ({state}): {what}")
+    if state.startswith(_SETUP) and not starting:
+        return Unavailable(
+            f"Postgres is not set up for this ({state}: {error.args[0]}): check the login, "
+            f"run greenroom db upgrade: {what}"
+        )
     return Terminal(f"{error.args[0]} ({state}): {what}")
 
 
