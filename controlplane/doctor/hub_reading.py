@@ -12,6 +12,7 @@ import sys
 from typing import Any
 
 MARK = "greenroom-doctor: "
+DISTRIBUTIONS = ("jupyterhub", "greenroom", "notebook")
 SECTIONS = ("JupyterHub", "Spawner", "GreenroomSpawner")
 
 
@@ -50,6 +51,6 @@ def read(path: str) -> dict[str, Any]:
 
 if __name__ == "__main__":
     found = read(sys.argv[1])
-    found["versions"] = {name: version(name) for name in ("jupyterhub", "greenroom")}
+    found["versions"] = {name: version(name) for name in DISTRIBUTIONS}
     sys.stdout.write(f"\n{MARK}{json.dumps(found)}\n")
     sys.stdout.flush()
