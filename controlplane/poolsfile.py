@@ -60,6 +60,9 @@ MODELS: dict[str, type[BaseModel]] = {
 }
 _GPUS = frozenset({"gpu", "gpus", "devices", "device_requests", "nvidia", "cuda"})
 
+# An order to an agent carries all of it, and must fit into a message beside its envelope.
+CONTAINER_BYTES = 32 * 1024
+
 
 def load(path: Path) -> list[PoolSpec]:
     """The pools in this file. Raises `BadSettings` with a sentence for each mistake."""
@@ -103,6 +106,7 @@ def contradictions(pool: PoolSpec) -> Iterator[str]:
     """Values that are fine alone and not together."""
     yield from _numbers_apart(pool)
     yield from _directories_apart(pool.container)
+    yield from _too_long(pool.container)
 
 
 def _numbers_apart(pool: PoolSpec) -> Iterator[str]:
@@ -143,6 +147,18 @@ def _directories_apart(container: ContainerSpec) -> Iterator[str]:
     for key, path in targets:
         if ".." in Path(path).parts or path.rstrip("/") in ("", "/etc", "/proc", "/sys", "/dev"):
             yield f"{key} = {path!r} would cover the system: write a directory of its own"
+
+
+def _too_long(container: ContainerSpec) -> Iterator[str]:
+    length = len(json.dumps(container.model_dump(mode="json")))
+    if length > CONTAINER_BYTES:
+        variables = container.environment
+        longest = sorted(variables, key=lambda name: len(variables[name]), reverse=True)[:3]
+        named = f" (the longest variables are {', '.join(longest)})" if longest else ""
+        yield (
+            f"container is {length} bytes, and at most {CONTAINER_BYTES} can be ordered from an "
+            f"agent{named}: put long values into a file and mount it"
+        )
 
 
 def _outside(document: Mapping[str, Any]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import structlog
 
 from controlplane.clients.rabbitmq import Broker, Route
-from controlplane.errors import Unroutable
+from controlplane.errors import BadMessage, Unroutable
 from controlplane.messages import Message
 
 log = structlog.get_logger()
@@ -30,7 +30,8 @@ async def send(broker: Broker, sendings: Sequence[Sending]) -> None:
 
     Raises `Unavailable` when it does not confirm: do the whole move again, it is idempotent.
     A message that no queue takes (an agent that never connected) is logged: the row stays as
-    it is, and the sweep repeats what it implies.
+    it is, and the sweep repeats what it implies. So is one that no message can carry: it would
+    keep those behind it from being sent, and its row ends by its own deadline.
     """
     if len(sendings) == 1:
         return await _send(broker, sendings[0])
@@ -52,3 +53,5 @@ async def _send(broker: Broker, sending: Sending) -> None:
         )
     except Unroutable as error:
         log.warning("command.unroutable", kind=sending.body.TYPE, error=str(error))
+    except BadMessage as error:
+        log.error("message.impossible", kind=sending.body.TYPE, error=str(error))

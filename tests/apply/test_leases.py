@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from controlplane.apply.leases import LeaseEffects, answers, fresh, orders, word
 from controlplane.clients.postgres import Granted
-from controlplane.errors import Unavailable, Unroutable
+from controlplane.errors import BadMessage, Unavailable, Unroutable
 from controlplane.messages import (
     ActivateNotebook,
     LeaseClaimed,
@@ -265,6 +265,14 @@ async def test_an_agent_that_has_no_queue_yet_does_not_make_the_request_fail() -
         await effects(FakeBroker(Unroutable("node1"))).apply(CLAIMED)
 
     assert told(logs, "command.unroutable")
+
+
+async def test_a_row_whose_order_no_message_can_carry_stops_no_other_one() -> None:
+    """A sweep gives many orders in a row: the poisonous one is told and passed over."""
+    with capture_logs() as logs:
+        await effects(FakeBroker(BadMessage("70000 bytes", reason="oversized"))).again(CLAIMED)
+
+    assert told(logs, "message.impossible")
 
 
 async def test_an_agent_s_stage_names_cannot_break_the_line() -> None:

@@ -109,6 +109,15 @@ def test_a_mistake_further_down_is_told_with_its_whole_key(lines: str, said: str
     assert said in mistakes(GOOD + lines)
 
 
+def test_a_container_that_no_order_to_an_agent_can_carry_is_refused() -> None:
+    long = "x" * 40_000
+
+    said = mistakes(f'{GOOD}environment = {{ LICENSE = "{long}" }}')
+
+    assert "at most 32768" in said
+    assert "LICENSE" in said
+
+
 def test_two_pools_of_one_name_are_refused() -> None:
     assert "name = 'lab' stands 2 times" in mistakes(GOOD + GOOD)
 
