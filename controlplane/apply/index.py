@@ -13,7 +13,7 @@ async def audit(postgres: Postgres, index: Index) -> dict[str, int] | None:
 
     Raises `Unavailable` when Postgres does not answer.
     """
-    ready = offer(await postgres.notebooks.offerable())
+    ready = offer(await postgres.notebooks.offerable(), await postgres.pools.wanted())
     if not await index.audit(ready):
         return None
     return {pool: len(notebooks) for pool, notebooks in ready.items()}

@@ -8,7 +8,7 @@ for the attempt that it names (`attempt_over`), and whether a prefix is the user
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -19,6 +19,8 @@ from controlplane.messages import LinePlaces, Place, RunFailed, RunRefused
 from controlplane.model.phases import NotebookPhase
 from controlplane.model.rows import Notebook
 
+# Is it what the pool wants now, how many of its shelf are left, and which it is.
+Ranked = tuple[bool, int, Notebook]
 Why = Literal["warming", "at_capacity", "nothing_coming"]
 
 # A refill worker that lives has started creates long before this.
@@ -73,17 +75,24 @@ def places(line: Line, pace: float | None) -> Mapping[str, tuple[LinePlaces, ...
     return {process: tuple(_batches(line, told, theirs)) for process, theirs in of_process.items()}
 
 
-def offer(ready: Iterable[Notebook]) -> dict[str, tuple[str, ...]]:
-    """Notebook ids by pool, best first: newest revision, node with most of them, oldest."""
+def offer(
+    ready: Iterable[Notebook], wanted: Collection[tuple[str, int]] = ()
+) -> dict[str, tuple[str, ...]]:
+    """Notebook ids by pool, best first: wanted, newest revision, node with most of them, oldest.
+
+    `wanted`: the revisions, with their pool, whose containers are what the pool asks for now.
+    After a rollback those are not the newest ones.
+    """
     free = [n for n in ready if n.phase is NotebookPhase.READY and n.lease is None]
     # Counted from the oldest, a node's n-th notebook comes when n are left on it: so the
     # fullest node gives first, and nodes take turns once they are level.
     left: Counter[tuple[str, int, str]] = Counter()
-    ranked: dict[str, list[tuple[int, int, Notebook]]] = defaultdict(list)
+    ranked: dict[str, list[Ranked]] = defaultdict(list)
     for notebook in sorted(free, key=lambda n: (n.phase_at, n.notebook), reverse=True):
         shelf = (notebook.pool, notebook.revision, notebook.node)
         left[shelf] += 1
-        ranked[notebook.pool].append((notebook.revision, left[shelf], notebook))
+        fits = (notebook.pool, notebook.revision) in wanted
+        ranked[notebook.pool].append((fits, left[shelf], notebook))
     return {
         pool: tuple(n.notebook for _, _, n in sorted(rows, key=_best_first))
         for pool, rows in ranked.items()
@@ -107,9 +116,9 @@ def prefix_fits(user: str, server: str, prefix: str) -> bool:
     return unquote(prefix).endswith(own)
 
 
-def _best_first(row: tuple[int, int, Notebook]) -> tuple[int, int, datetime, str]:
-    revision, left, notebook = row
-    return (-revision, -left, notebook.phase_at, notebook.notebook)
+def _best_first(row: Ranked) -> tuple[bool, int, int, datetime, str]:
+    fits, left, notebook = row
+    return (not fits, -notebook.revision, -left, notebook.phase_at, notebook.notebook)
 
 
 def _eta(line: Line, pace: float | None) -> float | None:

@@ -167,6 +167,18 @@ def test_the_newest_revision_is_offered_first_then_the_fullest_node_then_the_old
     assert offered == {"small": (uuid(5), uuid(1), uuid(2), uuid(3), uuid(4))}
 
 
+def test_after_a_rollback_what_the_pool_wants_comes_before_a_higher_number() -> None:
+    rows = [
+        ready(1, node="a", revision=1, age=50),
+        ready(2, node="a", revision=2, age=90),
+        ready(3, node="a", revision=3, age=10),
+    ]
+
+    offered = offer(rows, wanted={("small", 1), ("small", 3), ("other", 2)})
+
+    assert offered == {"small": (uuid(3), uuid(1), uuid(2))}
+
+
 def test_nodes_take_turns_once_they_are_level() -> None:
     rows = [ready(n, node="ab"[n % 2], age=n) for n in range(6)]
 

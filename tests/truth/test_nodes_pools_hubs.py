@@ -219,6 +219,13 @@ async def test_a_hub_that_connects_again_gets_its_answers_there(postgres: Postgr
     assert {row.hub_process for row in await postgres.leases.list()} == {"hub1-b", "hub2-a"}
 
 
+async def test_after_a_rollback_the_old_revision_is_wanted_again(postgres: Postgres) -> None:
+    for image in ("demo:1", "demo:2", "demo:1"):
+        await postgres.pools.apply([stage.spec(image=image)], remove_missing=False)
+
+    assert await postgres.pools.wanted() == {("demo", 1), ("demo", 3)}
+
+
 class TestInventoryOfHubs:
     async def forgotten(self, postgres: Postgres, owner: Owner) -> str:
         """A serving lease, answered a minute ago."""

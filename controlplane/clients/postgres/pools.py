@@ -47,6 +47,11 @@ class Pools:
             raise Refused(f"there is no pool {pool}: apply a pools file that names it")
         return _snapshot(rows[0])
 
+    async def wanted(self) -> frozenset[tuple[str, int]]:
+        """(pool, revision) of each revision that would make the containers wanted now."""
+        rows = await self._driver.rows(query("wanted_revisions"))
+        return frozenset((pool, revision) for pool, revision in rows)
+
     async def revision(self, pool: str, number: int) -> PoolSpec:
         """The specification as it was applied. Raises `Refused` for an unknown one."""
         rows = await self._driver.rows(query("revision"), pool, number)

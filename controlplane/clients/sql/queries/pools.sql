@@ -13,6 +13,10 @@ order by name
 -- name: revision
 select spec::text from revisions where pool = $1 and revision = $2
 
+-- name: wanted_revisions
+select jsonb_build_array(r.pool, r.revision)::text
+from revisions r join pools p on p.name = r.pool and p.spec_hash = r.spec_hash
+
 -- name: refill_snapshot
 select jsonb_build_object(
   'pool', to_jsonb(p),
