@@ -84,10 +84,6 @@ def _installed(hub: Hub) -> list[Finding]:
     if hub.versions.get("greenroom") is None:
         fix = f"{hub.python} -m pip install greenroom"
         found.append(fail(CHECK, "Greenroom is not in the hub's environment", fix=fix))
-    if hub.versions.get("notebook"):
-        fix = f"{hub.python} -m pip uninstall notebook, then install greenroom again"
-        seen = "Jupyter's own `notebook` is in the hub's environment, and so is our room's name"
-        found.append(warn(CHECK, seen, fix=fix))
     return found
 
 

@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 MARK = "greenroom-doctor: "
-DISTRIBUTIONS = ("jupyterhub", "greenroom", "notebook")
+DISTRIBUTIONS = ("jupyterhub", "greenroom")
 SECTIONS = ("JupyterHub", "Spawner", "GreenroomSpawner")
 
 

@@ -17,13 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import notebook
 from controlplane.clients.docker import Docker, Image
 from controlplane.doctor import inside
 from controlplane.errors import Conflict, Refused
 from controlplane.model import ContainerSpec
 from workers.agent import recipe
-from workers.agent.node import bridge_name
+from workers.agent.node import bridge_name, package_folder
 
 LABEL = "greenroom.doctor"
 # A stock image's hooks run before we do, on a machine that may be busy.
@@ -185,8 +184,7 @@ def folder() -> Iterator[Path]:
         made.chmod(0o755)
         package = made / "package"
         package.mkdir(mode=0o755)
-        (source,) = notebook.__path__
-        shutil.copyfile(Path(source) / "entry.sh", package / "entry.sh")
+        shutil.copyfile(package_folder() / "entry.sh", package / "entry.sh")
         # `entry.sh` starts the file of this name with the interpreter of the image's Jupyter.
         shutil.copyfile(inside.__file__, package / "warm_start.py")
         for file in (package, *package.iterdir()):

@@ -76,15 +76,6 @@ def test_a_hub_that_is_too_old_or_absent_is_told(version: str | None, level: Lev
     assert found.level is level
 
 
-def test_a_package_that_ours_would_overwrite_is_told() -> None:
-    versions = {"jupyterhub": "6.1.1", "greenroom": "0.1", "notebook": "7.4.0"}
-
-    (found,) = hub.judge(Hub(python="python3", versions=versions, config={"JupyterHub": GOOD}))
-
-    assert found.level is Level.WARN
-    assert "pip uninstall notebook" in found.fix
-
-
 @pytest.mark.parametrize(
     ("config", "url"),
     [

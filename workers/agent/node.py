@@ -9,11 +9,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import notebook
 from controlplane.clients.docker import Engine
 from controlplane.errors import BadSettings
 from controlplane.seal import Seal
 from controlplane.settings import Settings
+from workers.agent import inside
 from workers.agent.dead import Dead
 from workers.agent.firewall import Rule
 from workers.agent.homes import Homes
@@ -91,8 +91,7 @@ def rule_of(settings: Settings) -> Rule:
 
 def package_folder() -> Path:
     """The folder that notebooks see at /greenroom."""
-    (folder,) = notebook.__path__
-    return Path(folder).resolve()
+    return inside.folder()
 
 
 def activations_of(settings: Settings) -> int:
