@@ -282,6 +282,9 @@ class GreenroomSpawner(Configuration, Spawner):
         return claim
 
     def _notify(self) -> None:
+        if self.pending == "stop":
+            # The hub ends it itself, and would take our word for a second death.
+            return
         # While the hub does not listen yet this tells nobody: add_poll_callback calls again.
         self._keep(asyncio.ensure_future(self.poll_and_notify()))
 

@@ -327,3 +327,16 @@ async def test_the_first_reason_of_an_end_stands_and_is_told_once(
         await stopped.wait()
     assert await spawner.poll() == 1
     assert calls == ["stopped"]
+
+
+async def test_a_stop_of_the_hub_s_own_is_told_back_to_nobody(road: stage.Road, door: Door) -> None:
+    spawner = await served(road, door)
+    calls: list[str] = []
+    spawner.add_poll_callback(calls.append, "stopped")
+    spawner._stop_pending = True
+
+    await spawner.stop()
+    while spawner._notices:
+        await asyncio.wait(set(spawner._notices))
+
+    assert calls == []
