@@ -21,6 +21,7 @@ from controlplane.messages.answers import (
     Place,
 )
 from controlplane.messages.asks import (
+    EVERY_LEASE,
     HubHello,
     HubInventory,
     LeaseRelease,
@@ -48,6 +49,7 @@ from controlplane.messages.reports import (
 )
 
 __all__ = [
+    "EVERY_LEASE",
     "ActivateNotebook",
     "CreateNotebook",
     "Envelope",

@@ -22,6 +22,9 @@ from controlplane.messages.words import (
     UserName,
 )
 
+# The span of all ids of leases. None has the last one: a UUID's version is never f.
+EVERY_LEASE = ("00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff")
+
 
 @message
 class LeaseRequest(Message):
@@ -72,10 +75,16 @@ class HubHello(Message):
 
 @message
 class HubInventory(Message):
-    """Every lease id that this hub process knows. Only complete lists end anything."""
+    """Every lease id that this hub process knows. Only complete lists end anything.
+
+    A list that is too long for one message goes out in parts, each complete for its own span:
+    `between` is (from, to), ids of leases, `to` not included. So no reader needs to put parts
+    together, and `complete` is said of a whole list alone.
+    """
 
     TYPE: ClassVar[str] = "hub.inventory.v1"
     hub: HubId
     hub_process: HubProcess
     complete: bool
+    between: tuple[LeaseId, LeaseId] | None = None
     leases: tuple[LeaseId, ...] = Field((), max_length=1500)

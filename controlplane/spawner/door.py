@@ -8,12 +8,14 @@ spawners know. Answers are given to the claim of their lease; those of no claim 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 from controlplane.clients.rabbitmq import Broker, Delivery, request
 from controlplane.errors import BadMessage, GreenroomError, Retry, Unavailable, Unroutable
 from controlplane.messages import (
+    EVERY_LEASE,
     HubHello,
     HubInventory,
     HubSnapshot,
@@ -43,6 +45,18 @@ AGAIN_SECONDS = 0.2
 PREFETCH = 64
 # What one inventory message can carry.
 LEASES_AT_MOST = 1500
+
+
+def spans(leases: Sequence[str], at_most: int) -> Iterator[tuple[Sequence[str], tuple[str, str]]]:
+    """Sorted ids in parts, at least one, each with the span (from, to) that it is all of.
+
+    The spans follow each other without a gap, so what no part names is known to nobody here.
+    """
+    starts = range(0, max(len(leases), 1), at_most)
+    first, last = EVERY_LEASE
+    bounds = [first, *(leases[start] for start in starts[1:]), last]
+    for start, between in zip(starts, pairwise(bounds), strict=True):
+        yield leases[start : start + at_most], between
 
 
 class Door:
@@ -214,15 +228,16 @@ class Door:
 
     async def tell_inventory(self) -> None:
         """Say which leases the spawners of this process know, all of them."""
-        leases = [lease for lease, claim in self._claims.items() if claim.ended is None]
-        complete = not self.unsure and len(leases) <= LEASES_AT_MOST
-        inventory = HubInventory(
-            hub=self.hub,
-            hub_process=self.hub_process,
-            complete=complete,
-            leases=tuple(leases[:LEASES_AT_MOST]),
-        )
-        await self._hint(inventory, expires_ms=int(INVENTORY_SECONDS * 1000))
+        leases = sorted(lease for lease, claim in self._claims.items() if claim.ended is None)
+        for part, between in spans(leases, LEASES_AT_MOST):
+            inventory = HubInventory(
+                hub=self.hub,
+                hub_process=self.hub_process,
+                complete=not self.unsure and between == EVERY_LEASE,
+                between=None if self.unsure else between,
+                leases=tuple(part),
+            )
+            await self._hint(inventory, expires_ms=int(INVENTORY_SECONDS * 1000))
         await self._send_releases()
 
     async def _hello(self) -> None:

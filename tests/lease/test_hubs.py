@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from controlplane.messages import (
+    EVERY_LEASE,
     HubHello,
     HubInventory,
     LeaseEnded,
@@ -117,6 +118,27 @@ async def test_what_two_inventories_leave_out_ends(house: House, owner: Owner) -
     (notebook,) = {m.notebook for m in hub.all(LeaseServing) if m.lease == forgotten}
     await agent.until(lambda: notebook in agent.retired())
     granted = await house.postgres.leases.get(kept)
+
+    assert ended.reason == EndReason.HUB_FORGOT
+    assert granted is not None
+    assert granted.lease.phase is LeasePhase.SERVING
+
+
+async def test_a_part_of_a_long_inventory_speaks_for_its_own_span_alone(
+    house: House, owner: Owner
+) -> None:
+    hub, _ = await house.hub(), await house.agent()
+    await house.worker()
+    below, inside = sorted([await served(house, hub), await served(house, hub, "bob")])
+    for lease in (below, inside):
+        owner.age(lease, 3600)
+    await house.postgres.hubs.inventory("hub1", "hub1-a", [])
+    owner.run("update hub_misses set missed_at = missed_at - interval '60 seconds'")
+
+    part = inventory(hub, complete=False)
+    await hub.asks(part.model_copy(update={"between": (inside, EVERY_LEASE[1])}))
+    ended = await hub.hears(LeaseEnded, inside)
+    granted = await house.postgres.leases.get(below)
 
     assert ended.reason == EndReason.HUB_FORGOT
     assert granted is not None

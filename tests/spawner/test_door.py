@@ -8,7 +8,14 @@ import pytest
 from tornado.web import HTTPError
 
 from controlplane.errors import BadSettings, Unroutable
-from controlplane.messages import HubHello, HubInventory, HubSnapshot, LeaseRequest
+from controlplane.messages import (
+    EVERY_LEASE,
+    HubHello,
+    HubInventory,
+    HubSnapshot,
+    LeaseRequest,
+    encode,
+)
 from controlplane.spawner import door as door_module
 from controlplane.spawner import entrance, identity
 from controlplane.spawner.door import Door
@@ -53,18 +60,34 @@ async def test_an_inventory_is_not_complete_while_a_start_before_the_restart_is_
     await door.close()
 
 
-async def test_more_leases_than_one_message_holds_are_not_called_complete(
+async def test_more_leases_than_one_message_holds_go_out_in_spans_without_a_gap(
     road: stage.Road, door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door_module, "LEASES_AT_MOST", 1)
-    for user in ("ann", "bob"):
-        spawner = stage.spawner(door, user=user)
-        spawner.load_state({"lease": identity.lease_id(), "url": stage.URL})
+    monkeypatch.setattr(door_module, "LEASES_AT_MOST", 2)
+    leases = [identity.lease_id() for _ in range(5)]
+    for number, lease in enumerate(leases):
+        spawner = stage.spawner(door, user=f"user{number}")
+        spawner.load_state({"lease": lease, "url": stage.URL})
+    road.sent.clear()
 
     await door.tell_inventory()
 
-    inventory = road.all(HubInventory)[-1]
-    assert (len(inventory.leases), inventory.complete) == (1, False)
+    parts = road.all(HubInventory)
+    first, second, third = (part.between for part in parts if part.between)
+    assert [lease for part in parts for lease in part.leases] == sorted(leases)
+    assert not any(part.complete for part in parts)
+    assert (first[0], third[1]) == EVERY_LEASE
+    assert (first[1], second[1]) == (second[0], third[0])
+    assert all(p.between and p.between[0] <= id < p.between[1] for p in parts for id in p.leases)
+
+
+async def test_as_many_leases_as_messages_may_hold_fit_into_one(door: Door) -> None:
+    leases = [identity.lease_id() for _ in range(door_module.LEASES_AT_MOST)]
+    inventory = HubInventory(
+        hub="h" * 63, hub_process=door.hub_process, complete=True, leases=tuple(leases)
+    )
+
+    assert encode(inventory, id="0" * 32, source="s" * 100, time="t" * 40, traceparent="t" * 55)
 
 
 async def test_a_server_that_is_stopped_is_not_in_the_inventory(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from controlplane.apply import hubs
 from controlplane.apply.leases import LeaseEffects
-from controlplane.messages import Envelope, HubHello, HubInventory
+from controlplane.messages import EVERY_LEASE, Envelope, HubHello, HubInventory
 from controlplane.model.phases import LeasePhase
 from workers.lease.line import LinesOfPools
 from workers.tools import Tools
@@ -33,11 +33,14 @@ class Hubs:
                 self._line.ask(lease.pool)
 
     async def inventory(self, envelope: Envelope) -> None:
-        """What a complete list leaves out twice has no hub any more. Silence ends nothing."""
+        """What complete lists leave out twice has no hub any more. Silence ends nothing."""
         listed = envelope.message
         assert isinstance(listed, HubInventory)
-        if not listed.complete:
+        between = EVERY_LEASE if listed.complete else listed.between
+        if between is None:
             return
-        ended = await self._hubs.inventory(listed.hub, listed.hub_process, listed.leases)
+        ended = await self._hubs.inventory(
+            listed.hub, listed.hub_process, listed.leases, between=between
+        )
         for granted in ended:
             await self._effects.apply(granted)

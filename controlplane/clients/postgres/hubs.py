@@ -8,6 +8,7 @@ from controlplane.clients.postgres import answers
 from controlplane.clients.postgres.answers import Granted
 from controlplane.clients.postgres.driver import Driver
 from controlplane.clients.postgres.queries import query
+from controlplane.messages import EVERY_LEASE
 from controlplane.model.rows import Lease, Pool
 
 
@@ -27,12 +28,19 @@ class Hubs:
         pools = await self._driver.rows(query("offered_pools"))
         return [answers.lease(row) for row in leases], [answers.pool(row) for row in pools]
 
-    async def inventory(self, hub: str, hub_process: str, leases: Sequence[str]) -> list[Granted]:
-        """A complete list of the leases that the hub knows.
+    async def inventory(
+        self,
+        hub: str,
+        hub_process: str,
+        leases: Sequence[str],
+        *,
+        between: tuple[str, str] = EVERY_LEASE,
+    ) -> list[Granted]:
+        """A complete list of the leases that the hub knows, of those from one id up to another.
 
         What two of them leave out, both 15 s or more after its last answer and 5 s or more
         apart, ends as hub_forgot. Listed ones that ended are in the answer as well, addressed
         to this process: it never heard.
         """
-        rows = await self._driver.call("hub_inventory", hub, hub_process, list(leases))
+        rows = await self._driver.call("hub_inventory", hub, hub_process, list(leases), *between)
         return [answers.granted(row) for row in rows]

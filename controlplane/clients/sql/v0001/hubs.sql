@@ -20,8 +20,9 @@ create function unheard(hub_ text, process_ text, known uuid[]) returns jsonb la
     and l.phase_at <= now() - interval '5 seconds'
 $$;
 
-create function hub_inventory(hub_ text, process_ text, known uuid[]) returns jsonb
-language plpgsql as $$
+-- What a hub knows of its leases from one id up to another, the latter not included.
+create function hub_inventory(hub_ text, process_ text, known uuid[], from_ uuid, to_ uuid)
+returns jsonb language plpgsql as $$
 declare
   l leases;
   first_miss timestamptz;
@@ -31,7 +32,7 @@ begin
   delete from hub_misses where lease = any (known);
   for l in
     select * from leases where hub = hub_ and phase <> 'ended' and not (lease = any (known))
-      and phase_at <= now() - interval '15 seconds'
+      and lease >= from_ and lease < to_ and phase_at <= now() - interval '15 seconds'
     order by lease for update skip locked
   loop
     insert into hub_misses (lease) values (l.lease) on conflict (lease) do nothing;
