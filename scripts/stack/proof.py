@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import quote
 
 import aiohttp
+from yarl import URL
 
 DEADLINE_SECONDS = 120
 CODE = "1+1"
@@ -83,7 +84,7 @@ class Visit:
 
     async def progress(self) -> AsyncGenerator[dict[str, Any], None]:
         """What the hub says of the start, event by event, for as long as it talks."""
-        async with self.session.get(f"{self.of_server}/progress") as answer:
+        async with self.session.get(exactly(f"{self.of_server}/progress")) as answer:
             if answer.status != 200:
                 said = f"progress answered {answer.status}: {await answer.text()}"
                 raise Unproven(said, status=answer.status)
@@ -116,12 +117,17 @@ class Visit:
             await asyncio.sleep(0.1)
 
     async def _ask(self, verb: str, url: str, *, good: tuple[int, ...], **more: Any) -> Any:
-        async with self.session.request(verb, url, **more) as answer:
+        async with self.session.request(verb, exactly(url), **more) as answer:
             text = await answer.text()
         if answer.status not in good:
             said = f"{verb} {url} answered {answer.status}: {text[:500]}"
             raise Unproven(said, status=answer.status)
         return json.loads(text) if text.startswith("{") else {}
+
+
+def exactly(url: str) -> URL:
+    """As a browser sends it: escapes stay as they are, for the proxy compares them."""
+    return URL(url, encoded=True)
 
 
 class Stopwatch:
@@ -184,7 +190,7 @@ async def run_code(visit: Visit, kernel: str, code: str, *, clock: Stopwatch) ->
     """Run `code` over the kernel's websocket: when it was connected, and the result's text."""
     own = uuid.uuid4().hex
     channels = f"{visit.of_notebook}/api/kernels/{kernel}/channels?session_id={own}"
-    async with visit.session.ws_connect(channels, max_msg_size=0) as socket:
+    async with visit.session.ws_connect(exactly(channels), max_msg_size=0) as socket:
         connected = clock()
         await socket.send_json(_execute(code, session=own))
         async for frame in socket:

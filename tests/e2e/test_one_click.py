@@ -61,7 +61,7 @@ async def test_a_named_server_and_a_hostile_name_are_served_as_they_are(house: H
     async with house.visit("o'neil $(reboot)", "second") as visit:
         await visit.click()
         await visit.follow()
-        async with visit.session.get(f"{visit.of_notebook}/api/status") as answer:
+        async with visit.session.get(proof.exactly(f"{visit.of_notebook}/api/status")) as answer:
             status = answer.status
 
     assert status == 200
