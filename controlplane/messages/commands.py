@@ -11,6 +11,7 @@ from controlplane.messages.words import (
     HubId,
     LeaseId,
     NotebookId,
+    Number,
     PoolName,
     Prefix,
     Reason,
@@ -28,7 +29,7 @@ class CreateNotebook(Message):
     TYPE: ClassVar[str] = "notebook.create.v1"
     notebook: NotebookId
     pool: PoolName
-    revision: int
+    revision: Number
     spec_hash: str
     spec: ContainerSpec
     epoch: Epoch
@@ -42,7 +43,7 @@ class ActivateNotebook(Message):
     TYPE: ClassVar[str] = "notebook.activate.v1"
     notebook: NotebookId
     lease: LeaseId
-    attempt: int
+    attempt: Number
     hub: HubId
     user: UserName
     server: ServerName

@@ -13,6 +13,7 @@ from controlplane.messages.words import (
     LeaseId,
     NodeId,
     NotebookId,
+    Number,
     PoolName,
     Reason,
     Seq,
@@ -59,7 +60,7 @@ class WarmupFailed(Report):
     notebook: NotebookId
     reason: Reason
     detail: Text = ""
-    exit_code: int | None = None
+    exit_code: Number | None = None
 
 
 @message
@@ -69,7 +70,7 @@ class RunAccepted(Report):
     TYPE: ClassVar[str] = "report.run.accepted.v1"
     notebook: NotebookId
     lease: LeaseId
-    attempt: int
+    attempt: Number
 
 
 @message
@@ -79,7 +80,7 @@ class RunActivated(Report):
     TYPE: ClassVar[str] = "report.run.activated.v1"
     notebook: NotebookId
     lease: LeaseId
-    attempt: int
+    attempt: Number
     url: Url
     stages: Stages = Field(default_factory=dict)
 
@@ -91,7 +92,7 @@ class RunRefused(Report):
     TYPE: ClassVar[str] = "report.run.refused.v1"
     notebook: NotebookId
     lease: LeaseId
-    attempt: int
+    attempt: Number
     reason: Reason
     detail: Text = ""
     terminal: bool = False  # another notebook would refuse as well
@@ -104,7 +105,7 @@ class RunFailed(Report):
     TYPE: ClassVar[str] = "report.run.failed.v1"
     notebook: NotebookId
     lease: LeaseId
-    attempt: int
+    attempt: Number
     reason: Reason
     detail: Text = ""
 
@@ -116,7 +117,7 @@ class RunExited(Report):
     TYPE: ClassVar[str] = "report.run.exited.v1"
     notebook: NotebookId
     lease: LeaseId
-    exit_code: int | None = None
+    exit_code: Number | None = None
     out_of_memory: bool = False
     detail: Text = ""
 
@@ -135,7 +136,7 @@ class NodeHello(Report):
 
     TYPE: ClassVar[str] = "report.node.hello.v1"
     address: Text
-    max_notebooks: int
+    max_notebooks: Number
     version: Text = ""
 
 
@@ -156,7 +157,7 @@ class Held(Message):
     pool: PoolName
     state: Literal["creating", "warming", "ready", "activating", "serving", "exited", "removing"]
     lease: LeaseId | None = None
-    attempt: int = 0
+    attempt: Number = 0
     url: Url | None = None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 # UUIDs in their canonical lower-case form.
 Uuid = Annotated[
@@ -24,11 +24,18 @@ UserName = Annotated[str, StringConstraints(min_length=1, max_length=255, patter
 ServerName = Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00]*$")]
 Prefix = Annotated[str, StringConstraints(max_length=2048, pattern=r"^/([^/\x00\s][^\x00\s]*/)?$")]
 Url = Annotated[str, StringConstraints(max_length=2048, pattern=r"^https?://[^\s\x00]+$")]
-Text = Annotated[str, StringConstraints(max_length=2000)]
+# Words for people, often out of a log. What Postgres cannot hold must not cost the message.
+Text = Annotated[
+    str,
+    StringConstraints(max_length=2000),
+    AfterValidator(lambda text: text.replace("\0", "\ufffd")),
+]
 Reason = Annotated[str, StringConstraints(max_length=100, pattern=r"^[a-z0-9_.-]*$")]
 Sealed = Annotated[str, StringConstraints(max_length=48 * 1024)]
 BudgetMs = Annotated[int, Field(ge=0, le=24 * 3600 * 1000)]
 Epoch = Annotated[int, Field(ge=0, le=2**62)]
 Seq = Annotated[int, Field(ge=0, le=2**62)]
+# What a column of type integer holds.
+Number = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Stages = Annotated[dict[str, float], Field(max_length=32, description="milliseconds by stage")]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controlplane.errors import BadMessage
-from controlplane.messages import LeaseRelease, decode, encode
+from controlplane.messages import LeaseRelease, WarmupFailed, decode, encode
 from controlplane.messages.envelope import MAX_BYTES
 
 SAMPLES = [
@@ -107,6 +107,32 @@ def test_a_refusal_never_repeats_what_the_message_said() -> None:
 
     assert secret not in str(error).lower()
     assert "lease" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [
+        ("report.run.accepted.v1", "attempt"),
+        ("report.run.exited.v1", "exit_code"),
+        ("report.node.hello.v1", "max_notebooks"),
+    ],
+)
+def test_a_number_that_postgres_cannot_hold_spoils_no_transaction(kind: str, field: str) -> None:
+    sample = json.loads(next(raw for raw in SAMPLES if json.loads(raw)["type"] == kind))
+    sample["data"][field] = 2**31
+
+    assert refused(json.dumps(sample).encode()).reason == "invalid"
+
+
+def test_zero_bytes_of_a_log_do_not_keep_a_report_from_being_written_down() -> None:
+    kind = "report.warmup.failed.v1"
+    sample = json.loads(next(raw for raw in SAMPLES if json.loads(raw)["type"] == kind))
+    sample["data"]["detail"] = "core\0dumped"
+
+    message = decode(json.dumps(sample).encode()).message
+
+    assert isinstance(message, WarmupFailed)
+    assert message.detail == "core\ufffddumped"
 
 
 def test_too_long_a_message_is_not_sent_either() -> None:
