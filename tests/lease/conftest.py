@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import secrets
 from collections.abc import AsyncIterator, Iterator
 
 import psycopg
@@ -14,8 +15,11 @@ from pydantic import SecretStr
 from controlplane.clients.postgres import Postgres
 from controlplane.clients.postgres.migrate import upgrade
 from controlplane.clients.rabbitmq import Broker
+from controlplane.clients.rabbitmq.delivery import QUEUE
+from controlplane.clients.rabbitmq.publisher import Parcel
 from controlplane.clients.redis import Index
 from controlplane.errors import GreenroomError
+from controlplane.messages import Message, encode
 from controlplane.settings import Settings
 from tests.lease.actors import DEADLINE_SECONDS, Agent, Hub, Quarantine
 from tests.truth import stage as truth
@@ -46,7 +50,7 @@ class Copy:
 
     async def takes_suspects(self) -> None:
         """Read what a dead copy had in hand as well."""
-        reader = Reader(self.tools.broker, suspect_lane(list(self.work.lanes)))
+        reader = Reader(self.tools.broker, suspect_lane(lease.lanes(self.tools)))
         await _reads(reader)
 
     async def until_paused(self, queue: str) -> None:
@@ -113,6 +117,18 @@ class House:
         await actor.read(f"node.{node}")
         await truth.node(self.postgres, node)
         return actor
+
+    async def suspected(self, request: Message) -> None:
+        """Put a request where a reader moves one that it finds delivered before."""
+        body = encode(request, id=secrets.token_hex(16), source="test", time="")
+        parcel = Parcel(
+            exchange=f"{self.settings.installation}.suspect",
+            key="",
+            body=body,
+            message_id=secrets.token_hex(16),
+            headers={QUEUE: "lease.requests"},
+        )
+        await self.broker._publisher.send(parcel, seconds=DEADLINE_SECONDS)
 
     async def quarantine(self) -> Quarantine:
         actor = Quarantine(self.broker)

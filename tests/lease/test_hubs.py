@@ -145,6 +145,28 @@ async def test_a_part_of_a_long_inventory_speaks_for_its_own_span_alone(
     assert granted.lease.phase is LeasePhase.SERVING
 
 
+async def test_an_inventory_that_its_reader_never_settled_is_too_old_to_end_anything(
+    house: House, owner: Owner
+) -> None:
+    hub, _ = await house.hub(), await house.agent()
+    copy = await house.worker()
+    lease = await served(house, hub)
+    owner.age(lease, 3600)
+    await house.postgres.hubs.inventory("hub1", "hub1-a", [])
+    owner.run("update hub_misses set missed_at = missed_at - interval '60 seconds'")
+
+    await house.suspected(inventory(hub))
+    request = ask("bob")
+    await house.suspected(request)
+    await house.warm(1)
+    await copy.takes_suspects()
+    await hub.hears(LeaseServing, request.lease)
+    granted = await house.postgres.leases.get(lease)
+
+    assert granted is not None
+    assert granted.lease.phase is LeasePhase.SERVING
+
+
 async def test_an_incomplete_inventory_ends_nothing(house: House, owner: Owner) -> None:
     hub, _ = await house.hub(), await house.agent()
     await house.worker()

@@ -12,6 +12,8 @@ Any number of copies run at once: rows and their locks keep them right, not this
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from controlplane.apply.leases import LeaseEffects
 from controlplane.apply.outbox import Outbox
 from controlplane.apply.stages import Stages
@@ -21,6 +23,7 @@ from controlplane.messages import (
     LeaseRelease,
     LeaseRequest,
     LineQuestion,
+    Message,
     Moved,
     NodeInventory,
     RunAccepted,
@@ -61,8 +64,17 @@ def work(tools: Tools) -> Work:
 
 
 def lanes(tools: Tools) -> list[Lane]:
-    """The lanes alone, for the process that handles suspect messages."""
-    return list(work(tools).lanes)
+    """The lanes alone, for the process that handles suspect messages.
+
+    Without inventories of hubs: one that waited there is of a time before the leases that it
+    leaves out, and the next one is never far.
+    """
+    return [_but_for(HubInventory, lane) for lane in work(tools).lanes]
+
+
+def _but_for(kind: type[Message], lane: Lane) -> Lane:
+    handlers = {each: handler for each, handler in lane.handlers.items() if each is not kind}
+    return replace(lane, handlers=handlers)
 
 
 def _requests(tools: Tools, effects: LeaseEffects, line: LinesOfPools) -> Lane:
