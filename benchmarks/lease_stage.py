@@ -24,7 +24,7 @@ PLACE = Place(directory=CHECKOUT / ".greenroom" / "bench" / "leases")
 POOL = "bench"
 SERVICES = ("postgres", "redis", "rabbitmq")
 REFILL = "refill"
-WARM_SECONDS = 900
+WARM_SECONDS = 3600
 MOST_ON_A_NODE = 5000
 POOLS = """[[pools]]
 name = "{pool}"
@@ -156,7 +156,7 @@ class Stage:
             last = (number + 1) * self.size.nodes // self.size.agents
             ledger = PLACE.directory / f"ledger-{number + 1}.jsonl"
             command = (
-                *_own_mounts(), str(venv.MAIN.python), "-m", "benchmarks.simulated",
+                *own_mounts(), str(venv.MAIN.python), "-m", "benchmarks.simulated",
                 "--first", str(first), "--last", str(last), "--ledger", str(ledger),
             )  # fmt: skip
             name = f"agents-{number + 1}"
@@ -209,7 +209,7 @@ def _wipe() -> None:
         file.unlink()
 
 
-def _own_mounts() -> tuple[str, ...]:
+def own_mounts() -> tuple[str, ...]:
     """Thousands of mounts that nobody else sees, and that go with the process."""
     of_user = () if os.geteuid() == 0 else ("--user", "--map-root-user")
     return ("unshare", *of_user, "--mount", "--propagation", "private")

@@ -13,7 +13,7 @@ refill's part out); then closed loops of 1, 2, 4 ... people without any pause un
 stops growing. Every size is checked: 0 doubled, 0 lost, 0 failed, no invariant broken, nothing
 quarantined; else it ends with 1.
 
-The whole table, about 40 minutes:
+The whole table, an hour or two, most of it creating ten thousand notebooks:
 
     scripts/bench leases --seconds 60 --ready 10 100 1000 10000 --nodes 1 10 100
 
