@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
-
-import structlog
 
 from controlplane.clients.docker import Docker, Engine
-from controlplane.clients.rabbitmq import Broker, Delivery, report
-from controlplane.errors import BadMessage, BadSettings, Retry
-from controlplane.messages import Report, decode
+from controlplane.clients.rabbitmq import Broker, report
+from controlplane.errors import BadSettings
+from controlplane.messages import Envelope, Report, known_types
 from controlplane.settings import Settings
 from workers import process
 from workers.agent import epoch
 from workers.agent.agent import Agent
 from workers.agent.node import address_of
+from workers.loop import Lane, Reader
 
 HEARTBEAT_EVERY_SECONDS = 2.0
 INVENTORY_EVERY_SECONDS = 10.0
 # Waiting for a turn is the agent's own affair, so all who wait are let in.
 PREFETCH = 200
+# To write an order down; a disk that needs longer has other troubles.
+TAKE_SECONDS = 60.0
 STOP_SECONDS = 3.0
-
-log = structlog.get_logger("agent")
 
 
 async def main(settings: Settings) -> None:
@@ -107,34 +105,28 @@ class Service:
 
     async def _take_commands(self, agent: Agent) -> None:
         await agent.open()
-        queue = f"node.{self._settings.node.name}"
-        consumer = await self.broker.consume(queue, self._on_delivery, prefetch=PREFETCH)
-        self._reading = consumer.consuming
+        # Not one of the process' lanes: those are read before everything here is adopted.
+        reader = Reader(self.broker, self._lane(agent))
+        self._reading = (await reader.start()).consuming
         self._open.set()
         try:
             await asyncio.Event().wait()
         finally:
             # Orders stop before the work does.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(STOP_SECONDS):
-                    await consumer.cancel()
+            await reader.drain(STOP_SECONDS)
 
-    async def _on_delivery(self, delivery: Delivery) -> None:
-        try:
-            await self._must().desk.take(decode(delivery.body).message)
-        except BadMessage as error:
-            return await self._settle(delivery, error)
-        await self._settle(delivery, None)
+    def _lane(self, agent: Agent) -> Lane:
+        async def take(envelope: Envelope) -> None:
+            await agent.desk.take(envelope.message)
 
-    async def _settle(self, delivery: Delivery, bad: BadMessage | None) -> None:
-        try:
-            if bad is None:
-                await delivery.ack()
-            else:
-                await delivery.quarantine(bad.reason, str(bad))
-        except Retry as error:
-            # It comes again, and is answered again.
-            log.info("command.not_settled", error=str(error))
+        return Lane(
+            queue=f"node.{self._settings.node.name}",
+            # The desk says of the others that they are no commands.
+            handlers=dict.fromkeys(known_types().values(), take),
+            prefetch=PREFETCH,
+            seconds=TAKE_SECONDS,
+            takes_redelivered=True,
+        )
 
     async def _publish(self, body: Report) -> None:
         await self.broker.publish(body, report(body))
