@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import aio_pika
 import pytest
@@ -10,7 +11,15 @@ import pytest
 from controlplane.clients.rabbitmq import Broker, command, event, hub, report, request
 from controlplane.clients.rabbitmq.topology import TRIES
 from controlplane.errors import BadSettings, Refused, Terminal, Unavailable, Unroutable
-from controlplane.messages import LeaseEnded, LineQuestion, Moved, NodeHeartbeat, decode
+from controlplane.messages import (
+    LeaseEnded,
+    LineQuestion,
+    Moved,
+    NodeHeartbeat,
+    NodeHello,
+    NodeInventory,
+    decode,
+)
 from tests.working.conftest import DEADLINE, Inbox, retire
 
 LEASE = "0192f3a1-5b7c-7d3e-8f10-2a4b6c8d0e1f"
@@ -104,6 +113,27 @@ async def test_a_message_past_its_budget_is_not_delivered(broker: Broker) -> Non
     await broker.consume("node.node1", inbox.put, prefetch=1)
 
     assert b"in-time" in (await inbox.next()).body
+
+
+async def test_a_route_of_what_is_soon_said_again_lets_it_expire(broker: Broker) -> None:
+    inbox = Inbox()
+    await broker.publish(retire("late"), replace(command("node1"), expires_ms=0))
+    await broker.publish(retire("in-time"), command("node1"))
+
+    await broker.consume("node.node1", inbox.put, prefetch=1)
+
+    assert b"in-time" in (await inbox.next()).body
+
+
+def test_a_queue_that_nobody_reads_does_not_fill_with_what_agents_say_all_the_time() -> None:
+    about = {"node": "node1", "epoch": 1, "seq": 1}
+    heartbeat, inventory = NodeHeartbeat(**about), NodeInventory(**about, inventory="i1")
+    hello = NodeHello(**about, address="127.0.0.1", max_notebooks=1)
+
+    assert report(heartbeat).expires_ms == 30_000
+    assert report(inventory).expires_ms == 60_000
+    # Said once: it waits for its reader.
+    assert report(hello).expires_ms is None
 
 
 async def test_a_paused_consumer_gets_nothing_until_it_resumes(broker: Broker) -> None:

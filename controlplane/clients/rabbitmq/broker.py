@@ -130,7 +130,7 @@ class Broker:
                 message_id=message_id,
                 mandatory=route.mandatory,
                 persistent=route.persistent,
-                expires_ms=expires_ms,
+                expires_ms=route.expires_ms if expires_ms is None else expires_ms,
             )
         )
 

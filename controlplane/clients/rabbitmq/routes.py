@@ -7,7 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from controlplane.messages import Message, Moved, Report
+from controlplane.messages import Message, Moved, NodeHeartbeat, NodeInventory, Report
+
+# Milliseconds after which a newer one has long been said: a queue whose reader is away for a
+# night must not fill with them, and its reader must not believe them in the morning.
+_SAID_AGAIN: dict[type[Report], int] = {NodeHeartbeat: 30_000, NodeInventory: 60_000}
 
 
 @dataclass(frozen=True)
@@ -15,12 +19,14 @@ class Route:
     """An exchange without the installation's prefix, and a routing key.
 
     `exchange` is empty for the default exchange, whose key is a queue (without prefix too).
+    `expires_ms` holds where the publisher says nothing else.
     """
 
     exchange: str
     key: str
     mandatory: bool = True
     persistent: bool = True
+    expires_ms: int | None = None
 
 
 def request(message: Message) -> Route:
@@ -35,7 +41,12 @@ def command(node: str) -> Route:
 
 def report(message: Report) -> Route:
     """From an agent to whoever listens."""
-    return Route("events", f"{_stem(message)}.{message.node}", mandatory=False)
+    return Route(
+        "events",
+        f"{_stem(message)}.{message.node}",
+        mandatory=False,
+        expires_ms=_SAID_AGAIN.get(type(message)),
+    )
 
 
 def event(message: Moved) -> Route:
