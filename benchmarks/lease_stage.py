@@ -141,7 +141,9 @@ class Stage:
         try:
             async with asyncio.timeout(WARM_SECONDS):
                 # The truth has no event for somebody who is no worker.
-                while not true((await postgres.notebooks.counts()).get(POOL, {})):  # noqa: ASYNC110
+                while not true((await postgres.notebooks.counts()).get(POOL, {})):
+                    # Nobody waits an hour for a process that is dead.
+                    self.pids()
                     await asyncio.sleep(0.5)
         finally:
             await postgres.close()

@@ -89,20 +89,29 @@ async def nodes(
 async def test_a_notebook_lives_on_each_of_two_nodes_of_one_process(
     workers: tuple[Broker, Reported], nodes: asyncio.subprocess.Process, tmp_path: Path
 ) -> None:
-    broker, reported = workers
-    hellos = [
-        await reported.wait(NodeHello, fits=lambda hello, name=name: hello.node == name)
-        for name in ("node1", "node2")
-    ]
-    leases = [await live(broker, reported, hello, tmp_path) for hello in hellos]
+    lives = asyncio.create_task(both_live(*workers, tmp_path))
+    ended = asyncio.create_task(nodes.wait())
+    await asyncio.wait([lives, ended], return_when=asyncio.FIRST_COMPLETED)
+    assert not ended.done(), f"the process ended by itself, with {ended.result()}"
+    hellos, leases = await lives
     nodes.send_signal(signal.SIGTERM)
     async with asyncio.timeout(DEADLINE_SECONDS):
-        code = await nodes.wait()
+        code = await ended
 
     assert len({hello.address for hello in hellos}) == 2
     assert [a.lease for a in ledger.read([tmp_path / "ledger.jsonl"])] == leases
     assert code == 0
     assert mounted_here(tmp_path) == []
+
+
+async def both_live(
+    broker: Broker, reported: Reported, folder: Path
+) -> tuple[list[NodeHello], list[str]]:
+    hellos = [
+        await reported.wait(NodeHello, fits=lambda hello, name=name: hello.node == name)
+        for name in ("node1", "node2")
+    ]
+    return hellos, [await live(broker, reported, hello, folder) for hello in hellos]
 
 
 def mounted_here(folder: Path) -> list[str]:
