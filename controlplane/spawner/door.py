@@ -187,6 +187,13 @@ class Door:
     async def hear(self, delivery: Delivery) -> None:
         """Take one answer."""
         try:
+            await self._settle(delivery)
+        except (Retry, Unroutable) as error:
+            # The connection goes, and with it the queue: the snapshot makes up for all of it.
+            self._complain(error)
+
+    async def _settle(self, delivery: Delivery) -> None:
+        try:
             envelope = decode(delivery.body)
         except BadMessage as error:
             self._log.error("An answer to this hub makes no sense, it is quarantined: %s", error)

@@ -25,7 +25,7 @@ class Memory:
 
     def said_hello(self, now: float) -> None:
         """A snapshot was asked for."""
-        self._hellos.append(now)
+        self._hellos = [*self._not_too_old(now), now]
 
     def hear(self, part: HubSnapshot, now: float) -> float | None:
         """Take a part. When it was the last one: the time from which the snapshot speaks.
@@ -39,8 +39,11 @@ class Memory:
             return None
         self._parts.clear()
         self._take(parts.values())
-        self._hellos = [at for at in self._hellos if now - at < HELLO_SECONDS]
+        self._hellos = self._not_too_old(now)
         return self._hellos.pop(0) if self._hellos else now - HELLO_SECONDS
+
+    def _not_too_old(self, now: float) -> list[float]:
+        return [at for at in self._hellos if now - at < HELLO_SECONDS]
 
     def of(self, user: str, server: str) -> KnownLease | None:
         """The open lease of this server, as the last snapshot knew it."""

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from tornado.web import HTTPError
 
-from controlplane.errors import BadSettings, Unroutable
+from controlplane.errors import BadSettings, Unavailable, Unroutable
 from controlplane.messages import (
     EVERY_LEASE,
     HubHello,
     HubInventory,
     HubSnapshot,
+    LeaseEnded,
     LeaseRequest,
     encode,
 )
@@ -130,6 +131,23 @@ async def test_an_answer_that_makes_no_sense_is_quarantined(
     assert letter.settled == [reason]
 
 
+async def test_an_answer_taken_as_the_connection_goes_is_taken_and_no_error(door: Door) -> None:
+    """What `hear` raises is for the broker's client a bug, with a traceback in the hub's log."""
+
+    class Gone(stage.Letter):
+        async def ack(self) -> None:
+            raise Unavailable("ack: the channel is closed")
+
+    spawner = stage.spawner(door)
+    lease = identity.lease_id()
+    spawner.load_state({"lease": lease, "url": stage.URL})
+
+    ended = LeaseEnded(lease=lease, reason="died")
+    await door.hear(Gone(stage.encode(ended, id="1", source="t", time="now")))
+
+    assert await spawner.poll() == 1
+
+
 async def test_an_answer_for_nobody_is_acked(door: Door) -> None:
     letter = stage.Letter(
         stage.encode(stage.serving(identity.lease_id()), id="1", source="t", time="now")
@@ -204,6 +222,14 @@ def test_of_two_hellos_the_snapshot_speaks_for_the_older() -> None:
 
     assert memory.hear(stage.snapshot(), 13.0) == 10.0
     assert memory.hear(stage.snapshot(), 13.0) == 12.0
+
+
+def test_hellos_that_nobody_answers_do_not_pile_up() -> None:
+    memory = Memory()
+    for second in range(10_000):
+        memory.said_hello(float(second))
+
+    assert len(memory._hellos) <= 30
 
 
 def test_parts_in_any_order_make_a_snapshot() -> None:

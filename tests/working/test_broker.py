@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any, cast
 
 import aio_pika
 import pytest
 
-from controlplane.clients.rabbitmq import Broker, command, event, hub, report, request
+from controlplane.clients.rabbitmq import Broker, Delivery, command, event, hub, report, request
+from controlplane.clients.rabbitmq.canary import Canary
 from controlplane.clients.rabbitmq.topology import TRIES
 from controlplane.errors import BadSettings, Refused, Terminal, Unavailable, Unroutable
 from controlplane.messages import (
@@ -181,6 +183,18 @@ async def test_a_queue_with_other_arguments_is_refused_with_what_to_do(
         await broker.declare()
 
     await broker.close()
+
+
+async def test_a_canary_heard_as_its_connection_goes_kills_nobody() -> None:
+    class Gone:
+        async def ack(self) -> None:
+            raise Unavailable("ack: the channel is closed")
+
+    nothing: Any = None
+    canary = Canary(nothing, nothing, prefix="test")
+
+    # What a consumer's reader raises is a bug that its process dies of.
+    await canary.hear(cast(Delivery, Gone()))
 
 
 async def test_the_canary_comes_back(broker: Broker) -> None:

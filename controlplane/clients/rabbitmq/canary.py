@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from uuid import uuid4
 
+import structlog
+
 from controlplane.clients.rabbitmq.consumer import Consumer
 from controlplane.clients.rabbitmq.delivery import Delivery
 from controlplane.clients.rabbitmq.link import Link
@@ -12,6 +14,8 @@ from controlplane.clients.rabbitmq.publisher import Parcel, Publisher
 from controlplane.errors import Retry, Unavailable, Unroutable
 
 CANARY_SECONDS = 5.0
+
+log = structlog.get_logger()
 
 
 class Canary:
@@ -42,7 +46,11 @@ class Canary:
         """What its consumer calls."""
         if not self._heard.done():
             self._heard.set_result(None)
-        await delivery.ack()
+        try:
+            await delivery.ack()
+        except Retry as error:
+            # Its connection goes, and with it its queue: that is no reason to die.
+            log.debug("canary.not_acked", error=str(error))
 
     async def _sing(self) -> None:
         parcel = Parcel(
