@@ -42,6 +42,11 @@ from scripts.stack.screen import Screen, Step, Trouble
 VENV_MEGABYTES, IMAGE_MEGABYTES = 500, 900
 WARM_SECONDS = 300
 PROOF, APPLIED = "proof.json", "applied.json"
+RELEASE = Path("/etc/os-release")
+ELSEWHERE = (
+    "Use a Debian or Ubuntu machine, virtual machine or container for the demo; "
+    "docs/install.md says how to install Greenroom beside a hub that you have."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,16 +140,16 @@ def _number(name: str, default: int, *, lowest: int) -> int:
 
 def refuse_elsewhere() -> None:
     """Installing with apt is only right where apt is at home."""
-    release = Path("/etc/os-release")
-    told = release.read_text() if release.exists() else ""
+    told = RELEASE.read_text() if RELEASE.exists() else ""
     if not sys.platform.startswith("linux") or not shutil.which("apt-get"):
         raise Trouble(
             "scripts/up installs packages with apt, and this is neither Debian nor Ubuntu",
-            advice="Use a Debian or Ubuntu machine, virtual machine or container for the demo; "
-            "docs/hub.md says how to install Greenroom by hand.",
+            advice=ELSEWHERE,
         )
     if not any(name in told for name in ("debian", "ubuntu")):
-        raise Trouble("/etc/os-release names neither Debian nor Ubuntu; nothing was changed")
+        raise Trouble(
+            f"{RELEASE} names neither Debian nor Ubuntu; nothing was changed", advice=ELSEWHERE
+        )
 
 
 def _needs(wish: Wish) -> list[Need]:
@@ -180,8 +185,10 @@ def _agreed(wish: Wish, screen: Screen) -> bool:
     )
     if wish.yes or not sys.stdin.isatty():
         return True
-    answer = input("Go on? [Y/n] ").strip().lower()
-    return answer in ("", "y", "yes")
+    if input("Go on? [Y/n] ").strip().lower() in ("", "y", "yes"):
+        return True
+    screen.say("Nothing was installed or started.")
+    return False
 
 
 def _become_root(arguments: Sequence[str]) -> None:
