@@ -14,7 +14,7 @@ from controlplane.messages import (
     RunActivated,
     WarmupReady,
 )
-from controlplane.model import ContainerSpec, NotebookPhase, PoolSpec
+from controlplane.model import ContainerSpec, NodeState, NotebookPhase, PoolSpec
 from controlplane.model.rows import Notebook
 
 # Reports are numbered by one counter: each is later than all before it.
@@ -54,6 +54,12 @@ async def node(postgres: Postgres, name: str = "node1", *, epoch: int = 1) -> No
     await postgres.nodes.hello(
         NodeHello(**at(name, epoch=epoch), address="127.0.0.1", max_notebooks=50)
     )
+
+
+async def lost(postgres: Postgres, name: str = "node1") -> None:
+    """Liveness decided that this node is lost."""
+    (row,) = [row for row in await postgres.nodes.list() if row.node == name]
+    await postgres.nodes.move(name, NodeState.LOST, "test", row.version)
 
 
 async def house(postgres: Postgres, *nodes: str, **changes: Any) -> None:

@@ -145,6 +145,7 @@ async def test_a_leased_notebook_is_never_retired_failed_or_gone_from_here(
     assert await postgres.notebooks.retire([id], "surplus") == []
     assert await postgres.notebooks.failed(failed(id)) is None
     assert await postgres.notebooks.gone(gone(id)) is None
+    await stage.lost(postgres)
     assert await postgres.notebooks.lose("node1") == []
     assert await postgres.notebooks.inventory(holds()) == []
     assert await stage.notebook(postgres, id) == granted.notebook
@@ -232,6 +233,7 @@ async def test_an_inventory_older_than_the_last_one_changes_nothing(postgres: Po
 async def test_what_was_lost_and_came_back_is_retired(postgres: Postgres) -> None:
     await stage.house(postgres)
     id = await stage.warm(postgres)
+    await stage.lost(postgres)
     [lost] = await postgres.notebooks.lose("node1")
 
     [moved] = await postgres.notebooks.inventory(holds(held(id, "ready")))
@@ -239,6 +241,19 @@ async def test_what_was_lost_and_came_back_is_retired(postgres: Postgres) -> Non
     assert lost.phase is NotebookPhase.LOST
     assert moved.phase is NotebookPhase.RETIRING
     assert moved.reason == "came_back"
+
+
+async def test_news_of_a_lost_node_that_came_back_meanwhile_loses_nothing(
+    postgres: Postgres,
+) -> None:
+    await stage.house(postgres)
+    await stage.warm(postgres)
+    await stage.warm(postgres)
+    await stage.serving(postgres)
+
+    # An event is a hint, and may come late or twice.
+    assert await postgres.notebooks.lose("node1") == []
+    assert await postgres.leases.node_lost("node1") == []
 
 
 async def test_strangers_are_what_no_row_of_this_node_knows(postgres: Postgres) -> None:

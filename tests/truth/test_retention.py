@@ -65,6 +65,7 @@ async def test_what_was_lost_with_a_node_that_never_came_back_is_gone_in_the_end
 ) -> None:
     await stage.house(postgres)
     await stage.warm(postgres)
+    await stage.lost(postgres)
     await postgres.notebooks.lose("node1")
     with owner.without_triggers():
         owner.run("update notebooks set phase_at = now() - interval '31 days'")

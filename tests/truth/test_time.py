@@ -123,6 +123,7 @@ async def test_a_serving_lease_stays_on_a_suspect_node_and_ends_with_a_lost_one(
     await postgres.nodes.move("node1", NodeState.SUSPECT, "silent", 1)
 
     untouched = await postgres.leases.unaccepted(300)
+    await stage.lost(postgres)
     [ended] = await postgres.leases.node_lost("node1")
 
     assert served is not None

@@ -166,11 +166,16 @@ end
 $$;
 
 -- serving -> ended(node_lost), its notebook -> lost. Claimed ones have a next attempt already.
+-- Only while the node is lost: whoever heard of it may have heard it late.
 create function lease_node_lost(node_ text) returns jsonb language plpgsql as $$
 declare
   l leases;
   moved jsonb := '[]';
 begin
+  perform from nodes where node = node_ and state = 'lost' for share;
+  if not found then
+    return moved;
+  end if;
   for l in
     select * from leases where node = node_ and phase = 'serving' order by lease for update
   loop

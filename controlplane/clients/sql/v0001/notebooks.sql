@@ -109,10 +109,15 @@ begin
 end
 $$;
 
+-- Whoever heard that a node is lost may have heard it late: only while it is lost.
 create function notebook_lose(node_ text) returns jsonb language plpgsql as $$
 declare
   moved jsonb;
 begin
+  perform from nodes where node = node_ and state = 'lost' for share;
+  if not found then
+    return '[]';
+  end if;
   perform from notebooks where node = node_ and phase not in ('leased', 'gone', 'lost')
   order by notebook for update;
   with lost as (
