@@ -28,6 +28,8 @@ FIRST_QUESTION_SECONDS = 1.5
 QUESTION_SECONDS = 15.0
 # The lease worker ends a lease at its deadline; this is for the case that nobody does.
 PATIENCE_SECONDS = 3.0
+# A start that was given up waits so long for its release, which goes on without it.
+GIVE_UP_SECONDS = 0.5
 # How long a start right after the hub's own waits to be told of the pools.
 FIRST_SNAPSHOT_SECONDS = 3.0
 # How long a poll after the hub's start waits for the first snapshot.
@@ -184,8 +186,8 @@ class GreenroomSpawner(Configuration, Spawner):
         claim.end(LeaseEnded(lease=claim.lease, reason="cancelled"))
         release = asyncio.ensure_future(self.door.release(claim.lease, "cancelled"))
         self._keep(release)
-        # Bounded by the release itself; wait() leaves it alone when we are cancelled again.
-        await asyncio.wait({release})
+        # The door keeps what the broker does not take; wait() leaves it alone in any case.
+        await asyncio.wait({release}, timeout=GIVE_UP_SECONDS)
 
     async def _request(self) -> LeaseRequest:
         try:

@@ -198,7 +198,32 @@ async def test_without_a_broker_a_start_fails_with_a_reason(
 
 
 def test_without_a_broker_the_time_to_fail_is_below_five_seconds() -> None:
-    assert door_module.ASK_SECONDS < 5
+    assert door_module.ASK_SECONDS + spawner_module.GIVE_UP_SECONDS < 5
+
+
+async def test_a_start_that_fails_without_a_broker_does_not_wait_for_its_release(
+    road: stage.Road, door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door_module, "ASK_SECONDS", 0.05)
+    monkeypatch.setattr(door_module, "RELEASE_SECONDS", 3600.0)
+    hangs, released = asyncio.Event(), asyncio.Event()
+
+    async def publish(body: Message, *_: object, **__: object) -> None:
+        if isinstance(body, LeaseRelease):
+            await hangs.wait()
+            released.set()
+        else:
+            raise Unavailable("no connection")
+
+    monkeypatch.setattr(road, "publish", publish)
+    spawner = stage.spawner(door)
+
+    async with asyncio.timeout(stage.SOON):
+        with pytest.raises(HTTPError):
+            await spawner.start()
+    hangs.set()
+    async with asyncio.timeout(stage.SOON):
+        await released.wait()
 
 
 async def test_a_request_that_was_not_confirmed_is_sent_again_with_the_same_id(
