@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from controlplane.clients.postgres import Postgres
+from controlplane.messages import NodeHeartbeat
 from controlplane.model.phases import EndReason, LeasePhase, NodeState, NotebookPhase
 from tests.truth import stage
 from tests.truth.conftest import Owner
@@ -67,6 +68,38 @@ async def test_matches_at_the_same_time_give_each_notebook_once(postgres: Postgr
     given = [m.lease.notebook for each in matched for m in each]
     assert len(given) == len(set(given)) == 6
     assert await postgres.violations() == []
+
+
+async def cut_off(postgres: Postgres, hub: str, node: str) -> None:
+    """Notebooks of this node do not reach the hub."""
+    await postgres.nodes.heartbeat(NodeHeartbeat(**stage.at(node), unreachable_hubs=(hub,)))
+
+
+async def test_a_crowd_whose_hub_no_node_reaches_keeps_nobody_else_waiting(
+    postgres: Postgres,
+) -> None:
+    await stage.house(postgres)
+    await cut_off(postgres, "hub2", "node1")
+    for n in range(3):
+        await postgres.leases.request(stage.ask(f"user{n}", hub="hub2"))
+    await postgres.leases.request(stage.ask("ada"))
+    await stage.warm(postgres)
+
+    matched = await postgres.leases.match("demo", limit=2)
+
+    assert [m.lease.user for m in matched] == ["ada"]
+
+
+async def test_an_attempt_goes_on_where_no_other_node_reaches_its_hub(
+    postgres: Postgres, owner: Owner
+) -> None:
+    granted = await stage.claimed(postgres, spare=2)
+    await stage.node(postgres, "node2")
+    await stage.warm(postgres, "node2")
+    await cut_off(postgres, "hub1", "node2")
+    owner.age(granted.lease.lease, 400)
+
+    assert await postgres.leases.unaccepted(300) == []
 
 
 async def test_an_attempt_without_an_answer_is_followed_by_the_next(

@@ -142,7 +142,8 @@ returns table (lease uuid, pool text) language sql as $$
         select from notebooks r
         join nodes d on d.node = r.node and d.state = 'ready'
         join sightings s on s.node = r.node and seen_lately(s.last_seen)
-        where r.pool = l.pool and r.phase = 'ready' and r.node <> l.node)))
+        where r.pool = l.pool and r.phase = 'ready' and r.node <> l.node
+          and not (l.hub = any (s.unreachable_hubs)))))
 $$;
 
 create function lease_unaccepted(seconds double precision, limit_ integer) returns jsonb

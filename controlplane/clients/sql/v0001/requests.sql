@@ -163,8 +163,9 @@ begin
   perform from lines where pool = pool_ for update;
   for w in
     select lease, hub from leases where pool = pool_ and phase = 'waiting' and deadline > now()
-    order by place limit limit_
+    order by place
   loop
+    exit when jsonb_array_length(matched) >= limit_;
     continue when w.hub = any (stuck);
     if claim(w.lease) then
       matched := matched || granted(w.lease);
