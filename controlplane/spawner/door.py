@@ -158,6 +158,10 @@ class Door:
         except TimeoutError:
             raise trouble from None
 
+    async def ask_again(self, wanted: LeaseRequest) -> None:
+        """The same request for another worker to read. Lost, it is no loss."""
+        await self._hint(wanted, expires_ms=wanted.budget_ms)
+
     async def question(self, lease: str) -> None:
         """Ask where a lease is. A question that gets lost is asked again by its asker."""
         ask = LineQuestion(lease=lease, hub=self.hub, hub_process=self.hub_process)

@@ -26,6 +26,8 @@ from controlplane.spawner.refusal import refusal, uncount
 # The first question heals a lost answer, the others a lost place in the line.
 FIRST_QUESTION_SECONDS = 1.5
 QUESTION_SECONDS = 15.0
+# A worker that stands still with the request in hand would keep it until its connection dies.
+HEDGE_SECONDS = 3.0
 # The lease worker ends a lease at its deadline; this is for the case that nobody does.
 PATIENCE_SECONDS = 3.0
 # A start that was given up waits so long for its release, which goes on without it.
@@ -160,7 +162,11 @@ class GreenroomSpawner(Configuration, Spawner):
         seconds = request.budget_ms / 1000
         patience = min(PATIENCE_SECONDS, seconds / 4)
         pauses = chain((FIRST_QUESTION_SECONDS,), repeat(QUESTION_SECONDS))
-        await self._wait_served(claim, seconds + patience, pauses)
+        hedge = asyncio.ensure_future(self._hedge(claim, request))
+        try:
+            await self._wait_served(claim, seconds + patience, pauses)
+        finally:
+            hedge.cancel()
         if claim.ended is not None:
             raise outcome.ended(claim, claim.ended)
         if claim.url is None:
@@ -169,6 +175,13 @@ class GreenroomSpawner(Configuration, Spawner):
         stages = claim.served.stages if claim.served else {}
         self.log.info("lease.serving lease=%s server=%s %s", claim.lease, self._log_name, stages)
         return claim.url
+
+    async def _hedge(self, claim: Claim, request: LeaseRequest) -> None:
+        """Ask once more, with the same id, when nobody said anything at all."""
+        await asyncio.sleep(HEDGE_SECONDS)
+        if claim.phase == "asking":
+            left_ms = max(0, request.budget_ms - int(HEDGE_SECONDS * 1000))
+            await self.door.ask_again(request.model_copy(update={"budget_ms": left_ms}))
 
     async def _wait_served(self, claim: Claim, seconds: float, pauses: Any) -> None:
         deadline = self.door.now() + seconds

@@ -93,6 +93,45 @@ async def test_a_lost_answer_is_healed_by_the_question(
     assert len(road.all(LineQuestion)) == 1
 
 
+async def test_a_request_that_nobody_answers_is_asked_again_with_its_id(
+    road: stage.Road, door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its reader may stand still with it in hand, and nobody else gets it for long."""
+    monkeypatch.setattr(spawner_module, "HEDGE_SECONDS", 0.01)
+    monkeypatch.setattr(spawner_module, "FIRST_QUESTION_SECONDS", stage.SOON)
+
+    def at_the_second_time(message: Message) -> Iterable[Message]:
+        if len(road.all(LeaseRequest)) == 2:
+            yield stage.serving(message.lease)  # type: ignore[attr-defined]  # a LeaseRequest
+
+    road.answer = at_the_second_time
+
+    await stage.spawner(door).start()
+
+    first, again = road.all(LeaseRequest)
+    assert again.model_copy(update={"budget_ms": first.budget_ms}) == first
+    assert 0 < again.budget_ms < first.budget_ms
+
+
+async def test_who_heard_of_the_request_does_not_ask_it_again(
+    road: stage.Road, door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spawner_module, "HEDGE_SECONDS", 0.0)
+    monkeypatch.setattr(spawner_module, "FIRST_QUESTION_SECONDS", 0.01)
+
+    def claimed_first(message: Message) -> Iterable[Message]:
+        if isinstance(message, LeaseRequest):
+            yield next(iter(serve(message)))
+        if isinstance(message, LineQuestion):
+            yield stage.serving(message.lease)
+
+    road.answer = claimed_first
+
+    await stage.spawner(door).start()
+
+    assert len(road.all(LeaseRequest)) == 1
+
+
 async def test_a_duplicate_and_a_late_answer_change_nothing(road: stage.Road, door: Door) -> None:
     spawner = stage.spawner(door)
     start = asyncio.create_task(spawner.start())
