@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from scripts.stack import demo, engine, image, packages, ports, processes, services, venv
+from scripts.stack import demo, down, engine, image, packages, ports, processes, services, venv
 from scripts.stack.demo import Demo
 from scripts.stack.places import CHECKOUT, Place
 from scripts.stack.processes import Program
@@ -25,9 +27,17 @@ class Hub:
     url: str
 
 
-def start(*, warm: int, kinds: tuple[str, ...]) -> tuple[Demo, dict[str, Hub]]:
-    """Services, engine, image, Greenroom with `warm` notebooks, and the hubs."""
-    place = PLACE.make()
+@contextmanager
+def running(*, warm: int, kinds: tuple[str, ...]) -> Iterator[tuple[Demo, dict[str, Hub]]]:
+    """Services, engine, image, Greenroom with `warm` notebooks, and the hubs; all gone after."""
+    try:
+        stack = _control_plane(PLACE.make(), warm)
+        yield stack, {kind: _start_hub(stack, kind) for kind in kinds}
+    finally:
+        stop()
+
+
+def _control_plane(place: Place, warm: int) -> Demo:
     host = engine.start(place.directory)
     image.build(host, log=place.log / "image.log", say=lambda _: None)
     urls = services.start(place.directory, use=services.given())
@@ -45,16 +55,18 @@ def start(*, warm: int, kinds: tuple[str, ...]) -> tuple[Demo, dict[str, Hub]]:
     for program in stack.programs():
         if program.name in demo.WORKERS:
             stack.start(program)
-    return stack, {kind: _start_hub(stack, kind) for kind in kinds}
+    return stack
 
 
-def stop(stack: Demo) -> None:
-    """Everything that `start` started."""
-    for name in reversed(processes.names(stack.place)):
+def stop() -> None:
+    """Everything that was started, and every container of it."""
+    for name in reversed(processes.names(PLACE)):
         if name.startswith(("hub-", "proxy-")) or name in demo.WORKERS:
-            processes.stop(stack.place, name)
-    services.stop(stack.place.directory)
-    engine.stop(stack.place.directory)
+            processes.stop(PLACE, name)
+    down.remove_containers(PLACE)
+    services.stop(PLACE.directory)
+    services.wipe(PLACE.directory)
+    engine.stop(PLACE.directory)
 
 
 def homes(stack: Demo, users: list[str]) -> None:
@@ -85,16 +97,15 @@ def _start_hub(stack: Demo, kind: str) -> Hub:
         "PYTHONPATH": str(CHECKOUT),
         **{k: v for k, v in stack.settings().items() if "HTTP_PORT" not in k},
     }
-    _run(place, _proxy(kind, url, api, own, told), f"{api}/api/routes")
-    _run(place, _hub(place, kind, told), f"{url}/hub/api")
+    port = int(api.rpartition(":")[2])
+    _run(place, _proxy(kind, url, api, own, told), lambda: ports.answers(port))
+    _run(place, _hub(place, kind, told), lambda: demo.answers(f"{url}/hub/api"))
     return Hub(kind=kind, url=url)
 
 
-def _run(place: Place, program: Program, address: str) -> None:
+def _run(place: Place, program: Program, answers: Callable[[], bool]) -> None:
     processes.start(replace(program, stop_seconds=20), place)
-    processes.wait_until(
-        lambda: demo.answers(address), place=place, name=program.name, timeout_seconds=120
-    )
+    processes.wait_until(answers, place=place, name=program.name, timeout_seconds=120)
 
 
 def _proxy(kind: str, url: str, api: str, own: str, told: dict[str, str]) -> Program:

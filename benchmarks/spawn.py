@@ -24,11 +24,8 @@ def main(arguments: Sequence[str]) -> int:
     told = _parse(arguments)
     kinds = tuple(told.hubs.split(","))
     spare = 4 if max(told.users) > 1 else 2
-    stack, started = hubs.start(warm=max(told.users) + spare, kinds=kinds)
-    try:
+    with hubs.running(warm=max(told.users) + spare, kinds=kinds) as (stack, started):
         bursts = asyncio.run(_all(stack, started, users=told.users, runs=told.runs))
-    finally:
-        hubs.stop(stack)
     path = table.write(CHECKOUT / told.out, bursts, _told(arguments))
     print(table.markdown(table.summary(bursts)))
     print(f"\n{path}")
