@@ -10,7 +10,7 @@ from pathlib import Path
 
 from scripts.stack import venv
 
-NAMES = ("spawn", "leases", "crowd")
+NAMES = ("spawn", "warmth", "leases", "crowd")
 NEEDS_UP = "There is no .venv yet: run scripts/up first, it installs what benchmarks need."
 
 

@@ -25,6 +25,8 @@ if kind == "floor":
 elif kind == "dockerspawner":
     c.JupyterHub.spawner_class = "docker"
     c.DockerSpawner.image = os.environ["BENCH_IMAGE"]
+    # The image has an entry point and no command of its own, which DockerSpawner cannot add to.
+    c.DockerSpawner.cmd = ["jupyterhub-singleuser"]
     c.DockerSpawner.remove = True
     c.DockerSpawner.prefix = os.environ["BENCH_NAME"]
     c.DockerSpawner.network_name = "bridge"

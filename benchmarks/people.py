@@ -27,10 +27,11 @@ class Seen:
 
 @dataclass(frozen=True, kw_only=True)
 class Burst:
-    """All people of one run on one hub."""
+    """All people of one run on one hub; with `kernels`, everybody also ran `1+1`."""
 
     hub: str
     users: int
+    kernels: bool
     seen: tuple[Seen, ...]
     cpu_seconds: float
     idle_cpu_seconds: float
@@ -80,6 +81,7 @@ async def burst(hub: str, url: str, token: str, users: list[str], *, run: bool) 
     return Burst(
         hub=hub,
         users=len(users),
+        kernels=run,
         seen=tuple(seen),
         cpu_seconds=used,
         idle_cpu_seconds=idle * lasted,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import secrets
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -50,24 +51,30 @@ async def _all(
             # Another hub is first each time, so that none profits from its neighbour's wake.
             order = [list(started)[(at + number) % len(started)] for at in range(len(started))]
             for kind in order:
-                bursts.append(await _one(stack, started[kind], count=count, number=number))
-                _say(bursts[-1])
+                for kernels in _with_kernels(kind, count):
+                    hub = started[kind]
+                    bursts.append(await _one(stack, hub, count=count, kernels=kernels))
+                    _say(bursts[-1])
     return bursts
 
 
-async def _one(stack: Demo, hub: Hub, *, count: int, number: int) -> Burst:
-    names = [f"p{count}-{number}-{at}" for at in range(count)]
+def _with_kernels(kind: str, count: int) -> tuple[bool, ...]:
+    """Starts and their CPU are measured without kernels, what follows a start with them."""
+    return (False, True) if count <= KERNELS_UP_TO and kind != "floor" else (False,)
+
+
+async def _one(stack: Demo, hub: Hub, *, count: int, kernels: bool) -> Burst:
+    names = [f"p{secrets.token_hex(3)}-{at}" for at in range(count)]
     hubs.homes(stack, names)
     if hub.kind == "greenroom":
-        await _warm(stack, count)
+        await wait_for(stack, count)
     await machine.quiet()
-    run = count <= KERNELS_UP_TO and hub.kind != "floor"
-    seen = await people.burst(hub.kind, hub.url, stack.token, names, run=run)
+    seen = await people.burst(hub.kind, hub.url, stack.token, names, run=kernels)
     await people.leave(hub.url, stack.token, names)
     return seen
 
 
-async def _warm(stack: Demo, count: int) -> None:
+async def wait_for(stack: Demo, count: int) -> None:
     """Wait until there is one for everybody."""
     give_up = time.monotonic() + WARM_SECONDS
     while await asyncio.to_thread(warm_count, stack) < count:
