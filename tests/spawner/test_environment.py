@@ -12,7 +12,7 @@ from controlplane.seal import Contents, Seal
 from controlplane.spawner import GreenroomSpawner, asking, hub_url
 from controlplane.spawner.door import Door
 from tests.spawner import stage
-from tests.spawner.test_start import serve
+from tests.spawner.stage import serve
 
 
 def opened(request: LeaseRequest, **other: Any) -> Contents:

@@ -10,7 +10,7 @@ from controlplane.spawner import options
 from controlplane.spawner import spawner as spawner_module
 from controlplane.spawner.door import Door
 from tests.spawner import stage
-from tests.spawner.test_start import serve
+from tests.spawner.stage import serve
 
 POOLS = [stage.pool(), stage.pool("large", groups=("staff", "admins"), description="<b>big</b>")]
 
