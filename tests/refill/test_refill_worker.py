@@ -163,9 +163,9 @@ async def test_a_notebook_that_no_row_knows_is_retired(stage: Stage) -> None:
     agent = await stage.agent()
     await stage.apply(lab(warm=0))
     await stage.refill()
-    stranger = str(uuid4())
+    stranger, at_work = str(uuid4()), str(uuid4())
 
-    await agent.inventory({stranger: "ready"})
+    await agent.inventory({at_work: "serving", stranger: "ready"})
     await agent.heard(retired=1)
 
     assert agent.retired == [stranger]

@@ -270,6 +270,19 @@ async def test_strangers_are_what_no_row_of_this_node_knows(postgres: Postgres) 
     assert set(found) == {elsewhere, finished, unknown}
 
 
+async def test_an_unknown_notebook_in_use_is_no_stranger_but_a_gone_one_is(
+    postgres: Postgres,
+) -> None:
+    await stage.house(postgres)
+    finished = await stage.warm(postgres)
+    await postgres.notebooks.gone(gone(finished))
+    unknown, starting = stage.new_id(), stage.new_id()
+    whole = holds(held(finished, "serving"), held(unknown, "serving"), held(starting, "activating"))
+
+    assert await postgres.notebooks.strangers(whole) == [finished]
+    assert set(await postgres.notebooks.unknown_in_use(whole)) == {unknown, starting}
+
+
 async def test_offerable_are_ready_ones_on_ready_nodes(postgres: Postgres) -> None:
     await stage.house(postgres, "node1", "node2")
     here, _ = await stage.warm(postgres), await stage.warm(postgres, "node2")

@@ -87,6 +87,9 @@ class Reports:
         if whole is None:
             return
         self._moved(await self._notebooks.inventory(whole))
+        if unknown := await self._notebooks.unknown_in_use(whole):
+            # A restored or emptied Postgres looks like this: never a reason to end a session.
+            log.error("notebook.unknown_in_use", node=whole.node, notebooks=unknown)
         strangers = await self._notebooks.strangers(whole)
         if strangers:
             log.warning("notebook.strangers", node=whole.node, notebooks=strangers)

@@ -20,6 +20,9 @@ from controlplane.messages import (
 )
 from controlplane.model.rows import Notebook
 
+# States of a held notebook in which a person may be at work.
+IN_USE = frozenset({"activating", "serving"})
+
 
 class Notebooks:
     """A report with a lower (epoch, seq) than its row has seen changes nothing: None."""
@@ -69,10 +72,15 @@ class Notebooks:
         return _many(await self._driver.call("notebook_inventory", report.model_dump_json()))
 
     async def strangers(self, report: NodeInventory) -> list[str]:
-        """Held ids that no row of this node knows, or that are gone: only to be removed."""
-        return await self._driver.rows(
-            query("strangers"), report.node, [held.notebook for held in report.held]
-        )
+        """Held ids to be removed: of rows that are gone, and unknown ones that nobody uses."""
+        ids = [held.notebook for held in report.held]
+        used = [held.state in IN_USE for held in report.held]
+        return await self._driver.rows(query("strangers"), report.node, ids, used)
+
+    async def unknown_in_use(self, report: NodeInventory) -> list[str]:
+        """Held ids that no row knows and somebody may work in: left alone, for people to see."""
+        ids = [held.notebook for held in report.held if held.state in IN_USE]
+        return await self._driver.rows(query("unknown_in_use"), ids) if ids else []
 
     async def lose(self, node: str) -> list[Notebook]:
         """The node is lost: everything on it that nobody holds -> lost."""

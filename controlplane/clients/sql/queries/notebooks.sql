@@ -13,6 +13,13 @@ select jsonb_build_object('pool', pool, 'phase', phase, 'count', count(*))::text
 from notebooks where phase <> 'gone' group by pool, phase order by pool, phase
 
 -- name: strangers
-select to_jsonb(held)::text from unnest($2::uuid[]) held
+select to_jsonb(held.id)::text from unnest($2::uuid[], $3::boolean[]) held (id, used)
 where not exists (
-  select from notebooks n where n.notebook = held and n.node = $1 and n.phase <> 'gone')
+  select from notebooks n where n.notebook = held.id and n.node = $1 and n.phase <> 'gone')
+  -- Somebody may work in it, and a Postgres that forgot it is no reason to end that.
+  and (not held.used
+    or exists (select from notebooks n where n.notebook = held.id and n.phase = 'gone'))
+
+-- name: unknown_in_use
+select to_jsonb(held)::text from unnest($1::uuid[]) held
+where not exists (select from notebooks n where n.notebook = held)
