@@ -13,7 +13,7 @@ from controlplane.clients.rabbitmq.topology import EXCHANGES, REQUESTS, SHARED, 
 from controlplane.errors import Terminal
 from controlplane.messages import Message, Moved, Report, decode
 from controlplane.model.phases import LeasePhase, NodeState, NotebookPhase
-from workers import suspect
+from workers import lease, liveness, refill, suspect
 from workers.loop import Lane
 
 SAMPLES = Path(__file__).parents[1] / "samples"
@@ -51,16 +51,30 @@ def takes(name: str, route: Route) -> bool:
 @pytest.fixture(scope="module")
 def lanes() -> dict[str, Lane]:
     """The real workers' lanes; nothing is called."""
-    (lane,) = suspect.lanes(MagicMock())
-    return dict(lane.origins)
+    rooms = (lease, refill, liveness)
+    return {lane.queue: lane for room in rooms for lane in room.work(MagicMock()).lanes}
 
 
 def test_the_suspect_process_knows_every_queue_that_a_worker_shares(
     lanes: dict[str, Lane],
 ) -> None:
+    (lane,) = suspect.lanes(MagicMock())
     shared = {known.name for known in SHARED} - {"suspect", "quarantine"}
 
-    assert set(lanes) == shared
+    assert set(lane.origins) == set(lanes) == shared
+
+
+def test_the_suspect_process_handles_all_but_old_inventories_of_hubs(
+    lanes: dict[str, Lane],
+) -> None:
+    (lane,) = suspect.lanes(MagicMock())
+    left_out = {
+        kind.TYPE
+        for name, origin in lane.origins.items()
+        for kind in lanes[name].handlers.keys() - origin.handlers.keys()
+    }
+
+    assert left_out == {"hub.inventory.v1"}
 
 
 def test_whatever_a_worker_handles_can_come_to_its_queue(lanes: dict[str, Lane]) -> None:
