@@ -64,7 +64,9 @@ def _with_kernels(kind: str, count: int) -> tuple[bool, ...]:
 
 
 async def _one(stack: Demo, hub: Hub, *, count: int, kernels: bool) -> Burst:
-    names = [f"p{secrets.token_hex(3)}-{at}" for at in range(count)]
+    # Letters and digits only: no spawner escapes them, so all mount the same directories.
+    mark = secrets.token_hex(3)
+    names = [f"p{mark}n{at}" for at in range(count)]
     hubs.homes(stack, names)
     if hub.kind == "greenroom":
         await wait_for(stack, count)
