@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -73,9 +74,22 @@ def remove_containers(place: Place) -> int:
             commands.read([*docker, "network", "ls", "-q", "--filter", label]) or ""
         ).split()
         if networks:
+            name = '{{index .Options "com.docker.network.bridge.name"}}'
+            told = commands.read([*docker, "network", "inspect", "--format", name, *networks])
             commands.run([*docker, "network", "rm", *networks], log=log, timeout_seconds=60)
+            forget_rules(set((told or "").split()))
     mounts.unmount_below(place.directory)
     return removed
+
+
+def forget_rules(bridges: set[str]) -> None:
+    """Take back the rules that agents set for these bridges: they outlive agent and bridge."""
+    for program in ("iptables", "ip6tables"):
+        for rule in (commands.read([program, "-S"]) or "").splitlines():
+            words = shlex.split(rule)
+            ours = any(word.startswith("greenroom:") for word in words)
+            if words[0] == "-A" and ours and not bridges.isdisjoint(words):
+                commands.read([program, "-D", *words[1:]])
 
 
 def _become_root(arguments: Sequence[str]) -> None:
