@@ -5,19 +5,19 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import mean
 
-from benchmarks import hubs, machine, spawn
+from benchmarks import cpu, hubs, machine, spawn
 from scripts.stack import commands, demo, processes, services
 from scripts.stack.demo import Demo
 from scripts.stack.places import CHECKOUT
 
 MIB = 2**20
 KIB = 2**10
+_PARTS = (*demo.WORKERS, *services.PRIVATE)
 # Version 1 of cgroups, as engines on Debian 12 may use it, and version 2.
 CPU_FILES = (
     "/sys/fs/cgroup/cpuacct/docker/{id}/cpuacct.usage",
@@ -51,10 +51,11 @@ async def _measure(stack: Demo, *, warm: int, idle: float) -> dict[str, object]:
     cpu_to_warm = [_cpu_seconds(each) for each in ids]
     await machine.quiet()
     await asyncio.sleep(idle)
-    pids = _control_plane(stack)
-    before = sum(_process_seconds(pid) for pid in pids)
+    roots = _control_plane(stack)
+    before = cpu.seconds(roots)
     await asyncio.sleep(idle)
-    used = sum(_process_seconds(pid) for pid in pids) - before
+    used = sum(cpu.used(before, cpu.seconds(roots)).values())
+    pids = [each for root in roots.values() for each in _tree(root)]
     return {
         "warm_notebooks": len(ids),
         "cpu_seconds_to_warm_mean": round(mean(cpu_to_warm), 2),
@@ -91,27 +92,15 @@ def _anonymous(container: str) -> int:
     return int(values.get("total_rss") or values["anon"])
 
 
-def _control_plane(stack: Demo) -> list[int]:
-    """Agent, workers and the three services, with everything that they started."""
-    found: list[int] = []
-    for name in (*demo.WORKERS, *services.PRIVATE):
-        running = processes.known(stack.place, name)
-        if running is not None and running.alive:
-            found += _tree(running.pid)
-    return found
+def _control_plane(stack: Demo) -> dict[str, int]:
+    """Agent, workers and the three services: the pid of each that runs."""
+    known = {name: processes.known(stack.place, name) for name in _PARTS}
+    return {name: each.pid for name, each in known.items() if each is not None and each.alive}
 
 
 def _tree(pid: int) -> list[int]:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [pid, *(each for child in children for each in _tree(int(child)))]
-
-
-def _process_seconds(pid: int) -> float:
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except FileNotFoundError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _pss(pid: int) -> int:
