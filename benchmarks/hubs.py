@@ -12,7 +12,7 @@ from scripts.stack import demo, down, engine, image, packages, ports, processes,
 from scripts.stack.demo import Demo
 from scripts.stack.places import CHECKOUT, Place
 from scripts.stack.processes import Program
-from scripts.stack.up import greenroom
+from scripts.stack.up import settle
 
 KINDS = ("floor", "dockerspawner", "greenroom")
 PLACE = Place(directory=CHECKOUT / ".greenroom" / "bench")
@@ -50,8 +50,7 @@ def _control_plane(place: Place, warm: int) -> Demo:
         hub_port=ports.port_for(place, "public-greenroom"),
     )
     pool = demo.pools_file(stack, warm=warm, maximum=3 * warm + 16)
-    for words in (("db", "upgrade"), ("topology", "apply"), ("pools", "apply", "-f", str(pool))):
-        greenroom(stack, *words)
+    settle(stack, pool)
     for program in stack.programs():
         if program.name in demo.WORKERS:
             stack.start(program)

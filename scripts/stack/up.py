@@ -259,13 +259,14 @@ def _prepare(stack: Demo, wish: Wish, screen: Screen) -> None:
         if stack.place.remembered(APPLIED) == applied:
             step.note = "as they were"
             return
-        for words in (
-            ("db", "upgrade"),
-            ("topology", "apply"),
-            ("pools", "apply", "-f", str(pools)),
-        ):
-            greenroom(stack, *words)
+        settle(stack, pools)
         stack.place.remember(APPLIED, applied)
+
+
+def settle(stack: Demo, pools: Path) -> None:
+    """Migrate, declare, apply these pools: everything before the first program starts."""
+    for words in (("db", "upgrade"), ("topology", "apply"), ("pools", "apply", "-f", str(pools))):
+        greenroom(stack, *words)
 
 
 def _applied(stack: Demo, pools: Path) -> str:

@@ -21,7 +21,7 @@ import aiohttp
 from scripts.stack import commands, demo, engine, ports, processes, proof
 from scripts.stack.places import Place
 from scripts.stack.services import Urls
-from scripts.stack.up import greenroom
+from scripts.stack.up import settle
 
 PATIENCE_SECONDS = 120
 
@@ -133,6 +133,5 @@ def prepare(directory: Path, *, urls: Urls, docker_host: str, warm: int, maximum
     # For `remove_containers`, which has to find them again.
     place.remember("demo.json", {"docker_host": docker_host})
     pools = demo.pools_file(stack, warm=warm, maximum=maximum)
-    for words in (("db", "upgrade"), ("topology", "apply"), ("pools", "apply", "-f", str(pools))):
-        greenroom(stack, *words)
+    settle(stack, pools)
     return House(stack=stack)
