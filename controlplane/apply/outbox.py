@@ -10,6 +10,7 @@ import asyncio
 
 import structlog
 
+from controlplane import failpoints
 from controlplane.clients import rabbitmq as routes
 from controlplane.clients.postgres import Postgres
 from controlplane.clients.rabbitmq import Broker
@@ -17,6 +18,8 @@ from controlplane.errors import BadMessage, Retry
 from controlplane.messages import Moved
 
 SWEEP_SECONDS = 0.5
+# For workers beside the one that sweeps so often: in case no copy of that one runs.
+SPARE_SWEEP_SECONDS = 2.0
 # What a burst commits within this time goes out in one batch, out of the hot path's way.
 GATHER_SECONDS = 0.01
 BATCH = 200
@@ -41,9 +44,12 @@ async def publish_events(postgres: Postgres, broker: Broker) -> int:
 class Outbox:
     """The sweep of one process, woken early by a commit of its own."""
 
-    def __init__(self, postgres: Postgres, broker: Broker) -> None:
+    def __init__(
+        self, postgres: Postgres, broker: Broker, *, every_seconds: float = SWEEP_SECONDS
+    ) -> None:
         self._postgres = postgres
         self._broker = broker
+        self._every_seconds = every_seconds
         self._woken = asyncio.Event()
 
     def wake(self) -> None:
@@ -51,7 +57,7 @@ class Outbox:
         self._woken.set()
 
     async def sweep(self) -> None:
-        """One turn: wait for `wake`, or half a second, and publish what there is."""
+        """One turn: wait for `wake`, or for the time of a sweep, and publish what there is."""
         if await self._woken_in_time():
             await asyncio.sleep(GATHER_SECONDS)
         self._woken.clear()
@@ -59,7 +65,7 @@ class Outbox:
 
     async def _woken_in_time(self) -> bool:
         try:
-            async with asyncio.timeout(SWEEP_SECONDS):
+            async with asyncio.timeout(self._every_seconds):
                 return await self._woken.wait()
         except TimeoutError:
             return False
@@ -67,9 +73,11 @@ class Outbox:
 
 async def _publish(postgres: Postgres, broker: Broker, lines: list[tuple[int, Moved]]) -> int:
     """Lines that the broker confirmed leave the outbox, also when another one failed."""
+    failpoints.reach("outbox.taken")
     outcomes = await asyncio.gather(
         *(_send(broker, moved) for _, moved in lines), return_exceptions=True
     )
+    failpoints.reach("outbox.published")
     done = [id for (id, _), error in zip(lines, outcomes, strict=True) if error is None]
     if done:
         await postgres.outbox.done(done)

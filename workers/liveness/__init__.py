@@ -5,7 +5,7 @@ watch     handlers and the tick: what agents say, and who says nothing
 
 from __future__ import annotations
 
-from controlplane.apply.outbox import Outbox
+from controlplane.apply.outbox import SPARE_SWEEP_SECONDS, Outbox
 from controlplane.messages import NodeHeartbeat, NodeHello, NodeInventory
 from workers.liveness.watch import Watch
 from workers.loop import Lane
@@ -17,7 +17,7 @@ LOOK_EVERY_SECONDS = 1.0
 
 def work(tools: Tools) -> Work:
     """Everything that a liveness process does."""
-    outbox = Outbox(tools.postgres, tools.broker)
+    outbox = Outbox(tools.postgres, tools.broker, every_seconds=SPARE_SWEEP_SECONDS)
     watch = Watch(tools.postgres, tools.broker, outbox)
     return Work(
         lanes=[_lane(watch)],

@@ -8,7 +8,7 @@ numbers   what it shows of itself
 from __future__ import annotations
 
 from controlplane.apply.notebooks import NotebookEffects
-from controlplane.apply.outbox import Outbox
+from controlplane.apply.outbox import SPARE_SWEEP_SECONDS, Outbox
 from controlplane.messages import (
     Moved,
     NodeInventory,
@@ -29,7 +29,7 @@ LOOK_EVERY_SECONDS = 5.0
 
 def work(tools: Tools) -> Work:
     """Everything that a refill process does."""
-    outbox = Outbox(tools.postgres, tools.broker)
+    outbox = Outbox(tools.postgres, tools.broker, every_seconds=SPARE_SWEEP_SECONDS)
     effects = NotebookEffects(tools.postgres, tools.broker, outbox)
     planner = Planner(tools.postgres, effects)
     reports = Reports(tools.postgres, effects, outbox, planner)

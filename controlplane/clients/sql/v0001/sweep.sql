@@ -38,7 +38,14 @@ create function implied(notebook_ uuid, kind_ text) returns jsonb language sql a
   end
 $$;
 
-create function outbox_take(limit_ integer) returns jsonb language sql as $$
+create function outbox_take(limit_ integer) returns jsonb language plpgsql as $$
+declare
+  lines jsonb;
+begin
+  -- Asked twice a second by every worker, nearly always for nothing.
+  if not exists (select from outbox where free_at <= now()) then
+    return '[]';
+  end if;
   with taken as (
     update outbox set free_at = now() + interval '5 seconds'
     where id in (
@@ -51,7 +58,10 @@ create function outbox_take(limit_ integer) returns jsonb language sql as $$
     'version', e.version, 'phase', e.phase, 'pool', e.pool, 'node', e.node,
     'change', case when length(e.change::text) <= 8192 then e.change else '{}' end
   ) order by t.id), '[]')
-  from taken t join events e on e.day = t.day and e.seq = t.seq
+  into lines
+  from taken t join events e on e.day = t.day and e.seq = t.seq;
+  return lines;
+end
 $$;
 
 create function outbox_done(ids bigint[]) returns jsonb language plpgsql as $$
