@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
 import sys
 from typing import Any
 
 import structlog
 
-from controlplane import telemetry
+from controlplane import failpoints, telemetry
 from controlplane.errors import BadSettings
 from controlplane.settings import Settings, load
 
@@ -26,6 +27,7 @@ def main(arguments: list[str]) -> int:
         return 2
     (name,) = arguments
     try:
+        failpoints.arm(os.environ)
         settings = load()
     except BadSettings as error:
         sys.stderr.write(f"{error}\n")

@@ -17,7 +17,7 @@ from time import perf_counter
 
 import structlog
 
-from controlplane import telemetry
+from controlplane import failpoints, telemetry
 from controlplane.clients.rabbitmq import Broker, Consumer, Delivery
 from controlplane.clients.rabbitmq.faults import Backoff
 from controlplane.clients.rabbitmq.topology import TRIES
@@ -146,7 +146,10 @@ class Reader:
             return await self._quarantine(delivery, "bug", type(error).__name__)
         if outcome == "lost":
             return outcome
-        return await self._surely(delivery, delivery.ack, outcome)
+        failpoints.reach("message.handled", envelope.message.TYPE)
+        settled = await self._surely(delivery, delivery.ack, outcome)
+        failpoints.reach("message.acked", envelope.message.TYPE)
+        return settled
 
     async def _quarantine(self, delivery: Delivery, reason: str, detail: str) -> str:
         return await self._surely(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from controlplane import failpoints
 from controlplane.apply.outbox import Outbox
 from controlplane.apply.sending import Sending, send
 from controlplane.clients import rabbitmq as routes
@@ -89,6 +90,7 @@ class NotebookEffects:
         retired: list[Notebook] = []
         for reason, ids in by_reason.items():
             moved = await self._notebooks.retire(ids, reason)
+            failpoints.reach("refill.retire.committed")
             self._outbox.wake()
             await self.order([retire_order(n.notebook, n.node, reason=reason) for n in moved])
             retired += moved
@@ -104,6 +106,7 @@ class NotebookEffects:
         created = await self._notebooks.create(
             pool.name, pool.revision, where, stamp=snapshot.stamp
         )
+        failpoints.reach("refill.create.committed")
         self._outbox.wake()
         await self.order(
             [
@@ -111,4 +114,5 @@ class NotebookEffects:
                 for n in created
             ]
         )
+        failpoints.reach("refill.create.ordered")
         return created

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 
 from jupyterhub.utils import url_path_join
 
-from controlplane import settings, telemetry
+from controlplane import failpoints, settings, telemetry
 from controlplane.errors import BadSettings
 from controlplane.spawner import hub_url, identity
 from controlplane.spawner.door import Door
@@ -24,12 +25,18 @@ def defaults() -> settings.Settings:
     return settings.load()
 
 
+@cache
+def _arm() -> None:
+    failpoints.arm(os.environ)
+
+
 def door_of(spawner: Any) -> Door:
     """The door of this hub process; opened by the first spawner that is made.
 
     With bad settings: one that stays shut, so that the hub starts all the same.
     """
     try:
+        _arm()
         address = _address(spawner)
     except BadSettings as error:
         spawner.log.error("Greenroom's settings: %s", error)

@@ -16,6 +16,7 @@ from jupyterhub.spawner import Spawner
 from jupyterhub.utils import url_escape_path, url_path_join
 from tornado.web import HTTPError
 
+from controlplane import failpoints
 from controlplane.errors import BadSettings, GreenroomError
 from controlplane.messages import KnownPool, LeaseEnded, LeaseRequest
 from controlplane.spawner import asking, identity, options, outcome, traits
@@ -76,7 +77,9 @@ class GreenroomSpawner(Configuration, Spawner):
         claim = self._forget()
         if claim is not None and claim.ended is None:
             claim.end(LeaseEnded(lease=claim.lease, reason="stopped"))
+            failpoints.reach("spawner.release.made")
             await self.door.release(claim.lease, "stopped")
+            failpoints.reach("spawner.release.confirmed")
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         """What happens to this start. Any number of listeners, at any time."""
@@ -119,6 +122,7 @@ class GreenroomSpawner(Configuration, Spawner):
         state: dict[str, Any] = super().get_state()
         if self._claim is not None and self._claim.phase == "serving":
             state |= {"lease": self._claim.lease, "url": self._claim.url}
+            failpoints.reach("spawner.state.told")
         return state
 
     def clear_state(self) -> None:
@@ -155,10 +159,12 @@ class GreenroomSpawner(Configuration, Spawner):
             raise
 
     async def _served(self, claim: Claim, request: LeaseRequest) -> str:
+        failpoints.reach("spawner.request.made")
         try:
             await self.door.ask(request)
         except GreenroomError as error:
             raise outcome.not_asked(error) from None
+        failpoints.reach("spawner.request.confirmed")
         seconds = request.budget_ms / 1000
         patience = min(PATIENCE_SECONDS, seconds / 4)
         pauses = chain((FIRST_QUESTION_SECONDS,), repeat(QUESTION_SECONDS))
@@ -167,6 +173,7 @@ class GreenroomSpawner(Configuration, Spawner):
             await self._wait_served(claim, seconds + patience, pauses)
         finally:
             hedge.cancel()
+        failpoints.reach("spawner.serving.heard")
         if claim.ended is not None:
             raise outcome.ended(claim, claim.ended)
         if claim.url is None:

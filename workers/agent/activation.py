@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from controlplane import telemetry
+from controlplane import failpoints, telemetry
 from controlplane.errors import GreenroomError, Refused, Retry
 from controlplane.messages import ActivateNotebook, RunAccepted, RunActivated, RunFailed, RunRefused
 from controlplane.seal import Contents
@@ -57,6 +57,7 @@ class Activations:
         except NoActivation as error:
             return self._refuse(command, error.reason, str(error))
         assert item is not None
+        failpoints.reach("agent.accept.checked")
         item.claimed_by = command.lease
         stages = Stages()
         work = self._run(item, command, contents, stages)
@@ -67,6 +68,7 @@ class Activations:
             item.claimed_by = ""
             work.close()
             return self._refuse(command, "journal", f"the journal cannot be written: {error}")
+        failpoints.reach("agent.accept.journaled")
         stages.end("accept")
         self._tell_accepted(item)
         item.work = self._node.tasks.create_task(work, name=f"activation {command.notebook}")
@@ -173,6 +175,7 @@ class Activations:
                 stages.end("turn")
                 if home is not None:
                     self._mount(item, home)
+                failpoints.reach("agent.home.mounted")
                 stages.end("mount")
                 await self._converse(item, contents, stages)
         finally:
@@ -208,6 +211,7 @@ class Activations:
         )
         async with channel.connect(self._node.slots.run(entry.notebook)) as connection:
             await connection.order(order)
+            failpoints.reach("agent.handover.given")
             stages.end("handover")
             served = await connection.served(contents.lease)
         stages.end("serve")
@@ -238,12 +242,14 @@ class Activations:
         assert run is not None
         told = run.model_copy(update={"stages": stages.milliseconds()})
         about = {"notebook": item.entry.notebook, "lease": run.lease, "attempt": run.attempt}
+        failpoints.reach("agent.probe.answered")
         # Known and reported first: a crash before the journal probes again and says the same.
         item.entry = item.entry.model_copy(update={"phase": "serving", "run": told})
         url = self._node.url(item.entry.port)
         self._node.reports.post(RunActivated, **about, url=url, stages=told.stages)
         with suppress(Leaving):
             await self._node.registry.step(item, phase="serving", run=told)
+            failpoints.reach("agent.served.journaled")
         telemetry.ACTIVATION_SECONDS.observe(stages.seconds())
         telemetry.ACTIVATION_WAIT_SECONDS.observe(told.stages.get("turn", 0.0) / 1000)
         self._log.info("notebook.activated", **about, **told.stages)

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import structlog
 
-from controlplane import telemetry
+from controlplane import failpoints, telemetry
 from controlplane.clients.docker import Engine
 from controlplane.errors import Retry
 from controlplane.messages import NodeHeartbeat, NodeHello, RetireNotebook
@@ -54,6 +54,7 @@ class Agent:
         seal = Seal(settings.keys())
         self._lock = epoch.lock(folder)
         stamp = epoch.Stamp(settings.node.name, epoch.next_epoch(folder, time.time()))
+        failpoints.reach("agent.epoch.made")
         place = Place(
             installation=settings.installation,
             node=settings.node.name,
@@ -93,6 +94,7 @@ class Agent:
         self._sweep_slots()
         for item in node.registry:
             await self._adopt(item)
+        failpoints.reach("agent.adopted")
         self._log.info("agent.opened", epoch=node.reports.epoch, notebooks=len(node.registry))
         node.tasks.create_task(self.watch.follow(), name="engine's stream")
         node.tasks.create_task(self.watch.keep_looking(), name="engine's list")

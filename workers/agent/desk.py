@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from controlplane import failpoints
 from controlplane.errors import BadMessage
 from controlplane.messages import (
     ActivateNotebook,
@@ -94,6 +95,7 @@ class Desk:
             item = await self._node.registry.add(entry)
         except OSError as error:
             return self._refuse(command, "journal", f"the journal cannot be written: {error}")
+        failpoints.reach("agent.create.journaled")
         self.warm(item)
 
     def warm(self, item: Item) -> None:

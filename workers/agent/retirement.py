@@ -11,6 +11,7 @@ from contextlib import suppress
 
 import structlog
 
+from controlplane import failpoints
 from controlplane.errors import Conflict, GreenroomError
 from controlplane.messages import NotebookGone, RetireNotebook
 from workers.agent.dead import TAIL_LINES
@@ -63,9 +64,13 @@ class Retirements:
             try:
                 if item is not None and item.entry.phase != "removing":
                     await self._node.registry.step(item, phase="removing")
+                failpoints.reach("agent.removal.journaled")
                 await self._remove_containers(notebook, item)
+                failpoints.reach("agent.container.removed")
                 await self._node.threads.disk(self._node.slots.remove, notebook)
+                failpoints.reach("agent.slot.removed")
                 await self._forget(item)
+                failpoints.reach("agent.journal.forgotten")
             except Conflict:
                 return False  # the engine removes it already
             except (GreenroomError, OSError) as error:

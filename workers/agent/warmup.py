@@ -12,7 +12,7 @@ from time import perf_counter
 
 import structlog
 
-from controlplane import telemetry
+from controlplane import failpoints, telemetry
 from controlplane.clients.docker.engine import Image
 from controlplane.errors import Conflict, GreenroomError, Refused, Retry
 from controlplane.messages import WarmupCreated, WarmupFailed, WarmupReady
@@ -108,6 +108,7 @@ class Warmups:
         await self._node.registry.step(
             item, phase="ready", warm_ms=hello.warm_ms, uid=hello.uid, gid=hello.gid
         )
+        failpoints.reach("agent.warm.journaled")
         self.tell_ready(item)
         self._log.info("notebook.ready", notebook=entry.notebook, warm_ms=hello.warm_ms)
 
@@ -120,6 +121,7 @@ class Warmups:
             # The port is in the journal before anybody listens on it.
             await node.registry.step(item, port=port, directory=image.directory)
             container = await self._container(item.entry, image)
+            failpoints.reach("agent.container.created")
             try:
                 await node.engine.start(container)
             except Conflict as error:
@@ -128,6 +130,7 @@ class Warmups:
                 await node.engine.remove(container)
                 await node.registry.step(item, port=0)
                 continue
+            failpoints.reach("agent.container.started")
             return await node.registry.step(item, phase="warming", container=container)
         raise WarmupError("ports", f"{PORT_TRIES} ports in a row were in use by other processes")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from controlplane import failpoints
 from controlplane.apply import hubs
 from controlplane.apply.leases import LeaseEffects
 from controlplane.messages import EVERY_LEASE, Envelope, HubHello, HubInventory
@@ -24,6 +25,7 @@ class Hubs:
         hello = envelope.message
         assert isinstance(hello, HubHello)
         await self._hubs.hello(hello.hub, hello.hub_process, hello.api_url)
+        failpoints.reach("lease.hub.greeted")
         leases, pools = await self._hubs.snapshot(hello.hub)
         await hubs.snapshot(
             self._broker, hub=hello.hub, hub_process=hello.hub_process, leases=leases, pools=pools

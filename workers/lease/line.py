@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
+from controlplane import failpoints
 from controlplane.apply import hubs
 from controlplane.apply.leases import LeaseEffects
 from controlplane.clients.postgres import Granted
@@ -38,6 +39,7 @@ class LinesOfPools:
         """Give ready notebooks to the heads of this line; how many got one."""
         matched = 0
         while granted := await self._leases.match(pool, MATCH):
+            failpoints.reach("lease.match.committed")
             await asyncio.gather(*(self._give(each) for each in granted))
             matched += len(granted)
             if len(granted) < MATCH:

@@ -6,6 +6,7 @@ from time import perf_counter
 
 import structlog
 
+from controlplane import failpoints
 from controlplane.apply.leases import LeaseEffects
 from controlplane.clients.postgres import Granted
 from controlplane.decide.lease import attempt_over
@@ -43,14 +44,17 @@ class Reports:
         """Written down together with its neighbours, and acked after that."""
         report = envelope.message
         assert isinstance(report, RunAccepted)
+        failpoints.reach("lease.accepted.received")
         await self._accepted.add(report)
 
     async def activated(self, envelope: Envelope) -> None:
         """It answers as this lease: the hub may have the URL."""
         report = envelope.message
         assert isinstance(report, RunActivated)
+        failpoints.reach("lease.serve.received")
         started = perf_counter()
         granted = await self._leases.serve(report)
+        failpoints.reach("lease.serve.committed")
         stages = {**report.stages, "record": (perf_counter() - started) * 1000}
         if granted is None:
             log.info("report.stale", lease=report.lease, notebook=report.notebook)
@@ -99,6 +103,7 @@ class Reports:
         await self._applied(granted)
 
     async def _applied(self, granted: Granted | None) -> None:
+        failpoints.reach("lease.attempt.committed")
         if granted is None:
             return
         await self._effects.apply(granted)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from time import perf_counter
 
+from controlplane import failpoints
 from controlplane.apply.leases import LeaseEffects
 from controlplane.decide.lease import prefix_fits
 from controlplane.errors import BadMessage, Refused
@@ -29,13 +30,16 @@ class Requests:
         """Redis may say "take this one"; Postgres decides; the row says what is published."""
         ask = envelope.message
         assert isinstance(ask, LeaseRequest)
+        failpoints.reach("lease.request.received")
         if not prefix_fits(ask.user, ask.server, ask.prefix):
             await self._refuse(ask, "the prefix is not that of this user's server")
         received = perf_counter()
         candidate = await self._index.pop(ask.pool)
         popped = perf_counter()
+        failpoints.reach("lease.request.popped")
         granted = await self._leases.request(ask, candidate, traceparent=envelope.traceparent)
         decided = perf_counter()
+        failpoints.reach("lease.request.committed")
         await self._effects.apply(
             granted,
             stages={"pop": (popped - received) * 1000, "decide": (decided - popped) * 1000},
@@ -59,6 +63,7 @@ class Requests:
                 f"a hub releases as stopped or cancelled, not {ask.reason!r}", reason="invalid"
             )
         granted = await self._leases.release(ask.lease, ask.hub, EndReason(ask.reason))
+        failpoints.reach("lease.release.committed")
         if granted is not None:
             await self._effects.apply(granted)
 

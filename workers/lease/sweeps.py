@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import structlog
 
-from controlplane import telemetry
+from controlplane import failpoints, telemetry
 from controlplane.apply import index
 from controlplane.apply.leases import LeaseEffects, word
 from controlplane.apply.notebooks import create_order, retire_order
@@ -39,7 +39,9 @@ class Sweeps:
         """Deadlines, orders that nobody accepted, lines, orders that are due again."""
         pulse = await self._leases.pulse(ACCEPT_SECONDS)
         if pulse.expire:
-            await self._apply(await self._leases.expire())
+            expired = await self._leases.expire()
+            failpoints.reach("lease.expire.committed")
+            await self._apply(expired)
         if pulse.unaccepted:
             await self._move_on()
         await self._line.second(pulse.waiting)
@@ -98,6 +100,7 @@ class Sweeps:
 
     async def _again(self, order: Granted | Due) -> None:
         """Nobody answered this row's order: give it again."""
+        failpoints.reach("lease.due.marked")
         if isinstance(order, Granted):
             telemetry.REISSUED.labels(command="activate").inc()
             log.info("order.again", order="activate", lease=order.lease.lease)

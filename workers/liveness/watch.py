@@ -7,7 +7,7 @@ from typing import cast
 
 import structlog
 
-from controlplane import telemetry
+from controlplane import failpoints, telemetry
 from controlplane.apply.outbox import Outbox
 from controlplane.clients.postgres import Postgres
 from controlplane.clients.rabbitmq import Broker
@@ -37,6 +37,7 @@ class Watch:
         """An agent started or connected again."""
         report = cast(NodeHello, envelope.message)
         node = await self._postgres.nodes.hello(report)
+        failpoints.reach("liveness.hello.committed")
         self._outbox.wake()
         log.info("node.hello", node=node.node, epoch=report.epoch, state=node.state.value)
 
@@ -85,6 +86,7 @@ class Watch:
 
     async def _move(self, move: Move) -> None:
         moved = await self._postgres.nodes.move(move.node, move.state, move.reason, move.version)
+        failpoints.reach("liveness.move.committed")
         if moved is not None:
             self._outbox.wake()
             log.warning("node.moved", node=move.node, state=move.state.value, reason=move.reason)

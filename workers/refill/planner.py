@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import structlog
 
-from controlplane import telemetry
+from controlplane import failpoints, telemetry
 from controlplane.apply.notebooks import Done, NotebookEffects
 from controlplane.clients.postgres import Postgres
 from controlplane.decide.refill import Plan, plan
@@ -100,6 +100,7 @@ class Planner:
     async def look(self, pool: str) -> float | None:
         """Look, decide, act; seconds until this pool is to be looked at again."""
         snapshot = await self._pools.snapshot(pool)
+        failpoints.reach("refill.snapshot.taken")
         made = plan(snapshot, snapshot.taken_at, held_since=self._held_since.get(pool))
         if made.held:
             self._held_since.setdefault(pool, snapshot.taken_at)

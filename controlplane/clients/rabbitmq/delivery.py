@@ -11,7 +11,7 @@ from uuid import uuid4
 import structlog
 from aio_pika.abc import AbstractIncomingMessage
 
-from controlplane import telemetry
+from controlplane import failpoints, telemetry
 from controlplane.clients.rabbitmq.faults import CALL_SECONDS, translated
 from controlplane.clients.rabbitmq.publisher import Parcel, Publisher
 from controlplane.clients.rabbitmq.quarantine import presentable
@@ -93,6 +93,7 @@ class Delivery:
     async def to_suspect(self) -> None:
         """Move it to where one message at a time is read; ack when it is there."""
         await self._move("suspect", self.body, {QUEUE: self.queue})
+        failpoints.reach("message.suspected")
         await self.ack()
 
     async def quarantine(self, reason: str, detail: str = "") -> None:
