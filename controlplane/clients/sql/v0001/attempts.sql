@@ -43,7 +43,7 @@ create function lock_lease(lease_ uuid) returns leases language plpgsql as $$
 declare
   l leases;
 begin
-  perform from lines where pool = (select pool from leases where lease = lease_) for update;
+  perform lock_line((select pool from leases where lease = lease_));
   select * into l from leases where lease = lease_ for update;
   return l;
 end
@@ -154,8 +154,7 @@ declare
   moved jsonb := '[]';
 begin
   -- Every line before any lease: a request that supersedes locks in this order as well.
-  perform from lines where pool in (select u.pool from unanswered(seconds) u)
-  order by pool for update;
+  perform lock_lines(array(select u.pool from unanswered(seconds) u));
   for late in select u.lease from unanswered(seconds) u order by u.lease limit limit_ loop
     select * into l from leases where leases.lease = late.lease and phase = 'claimed'
     for update skip locked;
@@ -232,8 +231,7 @@ declare
   l leases;
   moved jsonb;
 begin
-  perform from lines where pool in (select e.pool from ended_on_node(report) e)
-  order by pool for update;
+  perform lock_lines(array(select e.pool from ended_on_node(report) e));
   moved := held_for_leases(report);
   for over in select * from ended_on_node(report) loop
     select * into l from leases where leases.lease = over.lease

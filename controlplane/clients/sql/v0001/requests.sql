@@ -40,7 +40,7 @@ create function made_at(id uuid) returns bigint language sql immutable as $$
     then ('x' || replace(left(id::text, 13), '-', ''))::bit(48)::bigint end
 $$;
 
-create function insert_lease(ask jsonb, place_ bigint, picked uuid, reason_ text, detail_ text)
+create function insert_lease(ask jsonb, picked uuid, reason_ text, detail_ text)
 returns void language plpgsql as $$
 begin
   insert into leases (
@@ -51,7 +51,7 @@ begin
     ask ->> 'server', ask ->> 'prefix', ask ->> 'pool',
     case when reason_ is not null then 'ended' when picked is null then 'waiting'
       else 'claimed' end,
-    place_,
+    nextval('places'),
     now() + least((ask ->> 'budget_ms')::bigint, 86400000) * interval '1 millisecond',
     picked, (select n.node from notebooks n where n.notebook = picked),
     ask ->> 'sealed', reason_, coalesce(detail_, ''), coalesce(ask ->> 'traceparent', '');
@@ -84,13 +84,39 @@ begin
 end
 $$;
 
-create function lease_request(ask jsonb, candidate uuid) returns jsonb language plpgsql as $$
+-- Somebody stands in line for this pool.
+create function waited_for(pool_ text) returns boolean language plpgsql as $$
+begin
+  return exists (
+    select from leases w
+    where w.pool = pool_ and w.phase = 'waiting' and w.deadline > now()
+  );
+end
+$$;
+
+-- Why this request ends at once, or both null: released before it came, refused, no time left.
+create function ends_at_once(ask jsonb, out reason_ text, out detail_ text)
+language plpgsql as $$
+begin
+  select t.reason into reason_ from tombstones t
+  where t.lease = (ask ->> 'lease')::uuid and t.hub = ask ->> 'hub';
+  if reason_ is null then
+    detail_ := refusal(ask);
+    reason_ := case when detail_ is not null then 'refused'
+      when (ask ->> 'budget_ms')::bigint <= 0 then 'expired' end;
+  end if;
+end
+$$;
+
+-- Null, with nothing changed: nothing can be had without standing in line. Whoever asked asks
+-- again with `to_line`, for the line's lock cannot be made a stronger one once it is held.
+create function lease_request(ask jsonb, candidate uuid, to_line boolean default false)
+returns jsonb language plpgsql as $$
 declare
   id uuid := ask ->> 'lease';
+  pool_ text := ask ->> 'pool';
   l leases;
-  place_ bigint := 0;
-  reason_ text;
-  detail_ text;
+  ends record;
   older record;
   picked uuid;
 begin
@@ -100,31 +126,31 @@ begin
   if found then
     return request_again(l, ask);
   end if;
-  -- The line's lock and a place in it, in one.
-  update lines set next_place = next_place + 1 where pool = ask ->> 'pool'
-  returning next_place into place_;
-  select t.reason into reason_ from tombstones t where t.lease = id and t.hub = ask ->> 'hub';
-  if reason_ is null then
-    detail_ := refusal(ask);
-    reason_ := case when detail_ is not null then 'refused'
-      when (ask ->> 'budget_ms')::bigint <= 0 then 'expired' end;
-  end if;
-  if reason_ is not null then
-    perform insert_lease(ask, coalesce(place_, 0), null, reason_, detail_);
+  ends := ends_at_once(ask);
+  if ends.reason_ is not null then
+    perform insert_lease(ask, null, ends.reason_, ends.detail_);
     return granted(id);
+  end if;
+  -- Two requests for one server come one after the other, so that the newer one wins.
+  perform pg_advisory_xact_lock(hashtextextended(
+    jsonb_build_array(ask -> 'hub', ask -> 'user', ask -> 'server')::text, 1));
+  to_line := to_line or waited_for(pool_)
+    or not exists (select from notebooks n where n.pool = pool_ and n.phase = 'ready');
+  perform lock_line(pool_, alone => to_line);
+  if not waited_for(pool_) then
+    -- Before the older lease's lock: a notebook that somebody holds is passed over, so this
+    -- never waits, and so far nothing needs to be undone.
+    picked := pick(pool_, ask ->> 'hub', candidate);
+  end if;
+  if picked is null and not to_line then
+    return null;
   end if;
   older := supersede(ask);
   if older.late then
-    perform insert_lease(ask, place_, null, 'superseded', 'a newer lease was there first');
+    perform insert_lease(ask, null, 'superseded', 'a newer lease was there first');
     return granted(id);
   end if;
-  if not exists (
-    select from leases w
-    where w.pool = ask ->> 'pool' and w.phase = 'waiting' and w.deadline > now()
-  ) then
-    picked := pick(ask ->> 'pool', ask ->> 'hub', candidate);
-  end if;
-  perform insert_lease(ask, place_, picked, null, null);
+  perform insert_lease(ask, picked, null, null);
   perform hand_over(id, 1, picked);
   return granted(id, older.retired, older.ended);
 end
@@ -160,7 +186,7 @@ declare
   stuck text[] := '{}';
   matched jsonb := '[]';
 begin
-  perform from lines where pool = pool_ for update;
+  perform lock_line(pool_);
   for w in
     select lease, hub from leases where pool = pool_ and phase = 'waiting' and deadline > now()
     order by place

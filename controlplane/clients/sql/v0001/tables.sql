@@ -54,13 +54,15 @@ create table revisions (
   primary key (pool, revision)
 );
 
--- One row per pool: its lock is the line's lock. Counters, never journaled: each lease keeps
--- its place, and `stamp` only tells refill workers of one another.
+-- One row per pool. A counter, never journaled: it tells refill workers of one another.
 create table lines (
   pool text primary key references pools (name),
-  next_place bigint not null default 0,
   stamp bigint not null default 0
 );
+
+-- Places in line. Claims take one too, for the day on which their attempt fails; nobody waits
+-- for a sequence.
+create sequence places;
 
 create table nodes (
   node text primary key,
