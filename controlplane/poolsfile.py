@@ -1,4 +1,4 @@
-"""The pools file: TOML that an admin writes, into `PoolSpec`.
+"""The pools file: TOML that an admin writes, into `PoolSpec` and `Limits`.
 
 Everything that is wrong is said at once, each in a sentence with the key, its value and what
 to write instead. Nothing is guessed and nothing is ignored.
@@ -11,17 +11,19 @@ import json
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from controlplane.errors import BadSettings
-from controlplane.model import ContainerSpec, Mount, PoolSpec, Resources, Storage
+from controlplane.model import ContainerSpec, Limits, Mount, PoolSpec, Resources, Storage
 
 # What a fix looks like, by key; the table in docs/pools.md has a row for each.
 EXAMPLES: dict[str, str] = {
     "name": '"lab"',
+    "display_name": '"Small notebook"',
     "description": '"JupyterLab, 1 GiB"',
     "container": '{ image = "lab:2026-03" }',
     "warm": "10",
@@ -30,6 +32,8 @@ EXAMPLES: dict[str, str] = {
     "maximum": "40",
     "max_age_seconds": "86400",
     "groups": '["students"]',
+    "max_per_user": "1",
+    "max_per_group": "{ students = 30 }",
     "paused": "true",
     "container.image": '"lab:2026-03"',
     "container.command": '["start-singleuser.py"]',
@@ -50,6 +54,8 @@ EXAMPLES: dict[str, str] = {
     "container.mounts.target": '"/data"',
     "container.environment": '{ TZ = "Europe/Berlin" }',
     "container.run_as": '"image"',
+    "limits.max_per_user": "3",
+    "limits.max_per_group": "{ students = 40 }",
 }
 MODELS: dict[str, type[BaseModel]] = {
     "": PoolSpec,
@@ -57,6 +63,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "container.resources": Resources,
     "container.storage": Storage,
     "container.mounts": Mount,
+    "limits": Limits,
 }
 _GPUS = frozenset({"gpu", "gpus", "devices", "device_requests", "nvidia", "cuda"})
 
@@ -64,8 +71,16 @@ _GPUS = frozenset({"gpu", "gpus", "devices", "device_requests", "nvidia", "cuda"
 CONTAINER_BYTES = 32 * 1024
 
 
-def load(path: Path) -> list[PoolSpec]:
-    """The pools in this file. Raises `BadSettings` with a sentence for each mistake."""
+@dataclass(frozen=True, kw_only=True)
+class PoolsFile:
+    """What one file says. `limits` is None when it has no table of that name."""
+
+    pools: tuple[PoolSpec, ...]
+    limits: Limits | None = None
+
+
+def load(path: Path) -> PoolsFile:
+    """What this file says. Raises `BadSettings` with a sentence for each mistake."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -79,8 +94,8 @@ def load(path: Path) -> list[PoolSpec]:
     return parse(text, source=str(path))
 
 
-def parse(text: str, *, source: str = "pools file") -> list[PoolSpec]:
-    """The pools in this text; `source` begins each sentence of a `BadSettings`."""
+def parse(text: str, *, source: str = "pools file") -> PoolsFile:
+    """What this text says; `source` begins each sentence of a `BadSettings`."""
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -95,11 +110,26 @@ def parse(text: str, *, source: str = "pools file") -> list[PoolSpec]:
         except ValidationError as error:
             mistakes += _sentences(_called(table, number), error)
     mistakes += _duplicates(document)
+    limits, wrong = _limits(document)
+    mistakes += wrong
     for pool in pools:
         mistakes += (f"pool {pool.name!r}: {text}" for text in contradictions(pool))
     if mistakes:
         raise BadSettings("\n".join(f"{source}: {mistake}" for mistake in mistakes))
-    return pools
+    return PoolsFile(pools=tuple(pools), limits=limits)
+
+
+def _limits(document: Mapping[str, Any]) -> tuple[Limits | None, list[str]]:
+    table = document.get("limits")
+    if table is None:
+        return None, []
+    if not isinstance(table, dict):
+        return None, ["limits over all pools are one table: write [limits], with one bracket"]
+    try:
+        return Limits.model_validate_json(json.dumps(table, default=str), strict=True), []
+    except ValidationError as error:
+        told = [_sentence(*_keys(each, "limits"), each) for each in error.errors()]
+        return None, [f"[limits]: {sentence}" for sentence in told]
 
 
 def contradictions(pool: PoolSpec) -> Iterator[str]:
@@ -162,8 +192,11 @@ def _too_long(container: ContainerSpec) -> Iterator[str]:
 
 
 def _outside(document: Mapping[str, Any]) -> Iterator[str]:
-    for key in sorted(document.keys() - {"pools"}):
-        yield f"{key} = {_shown(document[key])}: is not known here; pools begin with [[pools]]"
+    for key in sorted(document.keys() - {"pools", "limits"}):
+        yield (
+            f"{key} = {_shown(document[key])}: is not known here; pools begin with [[pools]], "
+            "limits over all pools with [limits]"
+        )
     pools = document.get("pools")
     if pools is None and not document:
         yield "there is no pool in it: begin one with [[pools]]"
@@ -192,10 +225,17 @@ def _called(table: Any, number: int) -> str:
 
 def _sentences(pool: str, error: ValidationError) -> Iterator[str]:
     for each in error.errors():
-        key = ".".join(str(part) for part in each["loc"])
-        # Numbers of list entries are no part of a key's name.
-        name = ".".join(part for part in each["loc"] if isinstance(part, str))
-        yield f"{pool}: {_sentence(key, name, each)}"
+        yield f"{pool}: {_sentence(*_keys(each), each)}"
+
+
+def _keys(error: Any, table: str = "") -> tuple[str, str]:
+    """The key as it stands in the file, and its name in the docs."""
+    loc = error["loc"]
+    key = ".".join(str(part) for part in loc)
+    # Numbers of list entries are no part of a key's name, nor what an admin named in a table.
+    words = [part for part in loc if isinstance(part, str)]
+    named = words[: words.index("max_per_group") + 1] if "max_per_group" in words else words
+    return key, ".".join([table, *named] if table else named)
 
 
 def _sentence(key: str, name: str, error: Any) -> str:

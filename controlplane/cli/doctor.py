@@ -53,7 +53,7 @@ def doctor(  # noqa: PLR0913 each option of a command is an argument
         hubs=tuple(hub or ()),
         hub_config=hub_config,
         hub_python=hub_python,
-        pools=None if file is None else tuple(poolsfile.load(file)),
+        pools=None if file is None else poolsfile.load(file).pools,
     )
     if not (control or wanted.engine or hub_config):
         wanted = allowed(settings, wanted)

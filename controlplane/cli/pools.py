@@ -16,7 +16,7 @@ from controlplane.cli.words import Output
 from controlplane.clients.postgres import Change, Postgres
 from controlplane.decide.refill import Snapshot, plan
 from controlplane.errors import Refused
-from controlplane.model import NodeState, NotebookPhase, Pool, PoolSpec
+from controlplane.model import Limits, NodeState, NotebookPhase, Pool, PoolSpec
 
 app = typer.Typer(help="Pools: what is offered, and how many are warm.", no_args_is_help=True)
 
@@ -37,14 +37,19 @@ def apply(
     output: Output = Shape.TABLE,
 ) -> None:
     """Make the pools what this file says: all of them, or none when something is wrong."""
-    specs = poolsfile.load(file)
+    wanted = poolsfile.load(file)
 
     async def call(postgres: Postgres) -> list[Change]:
-        expected = changes(specs, await postgres.pools.list(), remove_missing=remove_missing)
+        expected = changes(wanted.pools, await postgres.pools.list(), remove_missing=remove_missing)
+        limits, version = await postgres.pools.limits()
+        after = wanted.limits or (Limits() if remove_missing else limits)
+        expected += limits_change(limits, after, version)
         if dry_run:
             return expected
         _ask_before_removing(expected, yes=yes)
-        return await postgres.pools.apply(specs, remove_missing=remove_missing)
+        return await postgres.pools.apply(
+            wanted.pools, remove_missing=remove_missing, limits=wanted.limits
+        )
 
     done = with_postgres(call)
     rows = [{"pool": c.pool, "what": c.what, "revision": c.revision} for c in done]
@@ -90,6 +95,16 @@ def changes(
     return found
 
 
+def limits_change(before: Limits, after: Limits, version: int) -> list[Change]:
+    """What applying these limits over all pools would do; `version` is the present one."""
+    if before == after:
+        return []
+    if before == Limits():
+        return [Change(pool="[limits]", what="created", revision=version)]
+    gone = after == Limits()
+    return [Change(pool="[limits]", what="removed" if gone else "changed", revision=version)]
+
+
 def _change(spec: PoolSpec, pool: Pool | None) -> Change:
     if pool is None:
         return Change(pool=spec.name, what="created", revision=0)
@@ -104,7 +119,7 @@ def _ask_before_removing(expected: Sequence[Change], *, yes: bool) -> None:
     removed = [change.pool for change in expected if change.what == "removed"]
     if not removed or yes:
         return
-    question = f"remove {', '.join(removed)}? their warm notebooks go, people keep theirs"
+    question = f"remove {', '.join(removed)}? warm notebooks of pools go, people keep theirs"
     if not sys.stdin.isatty():
         raise Refused(f"{question}: say --yes to do it without being asked")
     if not typer.confirm(question, err=True):
@@ -116,11 +131,14 @@ def _row(snapshot: Snapshot) -> dict[str, Any]:
     ready_nodes = sum(n.state is NodeState.READY for n in snapshot.nodes)
     return {
         "pool": pool.name,
+        "display_name": spec.display_name,
         "description": spec.description,
         "revision": pool.revision,
         "image": spec.container.image,
         "target": spec.target(ready_nodes),
         "maximum": spec.maximum,
+        "max_per_user": spec.max_per_user,
+        "max_per_group": spec.max_per_group,
         "paused": spec.paused,
         "changed_at": pool.changed_at,
         **{p.value: sum(n.phase is p for n in snapshot.notebooks) for p in _COUNTED},

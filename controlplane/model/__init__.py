@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from controlplane.model.limits import Limits
 from controlplane.model.phases import (
     LEASE_MOVES,
     MAX_ATTEMPTS,
@@ -30,6 +31,7 @@ __all__ = [
     "EndReason",
     "Lease",
     "LeasePhase",
+    "Limits",
     "Mount",
     "Node",
     "NodeState",

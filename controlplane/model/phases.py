@@ -47,6 +47,7 @@ class EndReason(StrEnum):
     ATTEMPTS = "attempts"  # three notebooks failed it
     DIED = "died"  # its notebook's process ended
     REFUSED = "refused"  # the request can never be granted
+    QUOTA = "quota"  # a limit of its user or group is reached; it may be granted later
     HUB_FORGOT = "hub_forgot"  # two complete inventories of its hub left it out
     NODE_LOST = "node_lost"
     ADMIN = "admin"

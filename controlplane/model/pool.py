@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from controlplane.model.limits import PerGroup, PerUser
+
 PoolName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
 AbsolutePath = Annotated[str, StringConstraints(pattern=r"^/[^\x00\n]*$", max_length=1024)]
 MiB = 1024 * 1024
@@ -75,6 +77,7 @@ class PoolSpec(Strict):
     """One pool as an admin describes it, and one revision as Postgres keeps it."""
 
     name: PoolName
+    display_name: str = Field("", max_length=100, description="what people see; default: `name`")
     description: str = Field("", max_length=500)
     container: ContainerSpec
     warm: int | None = Field(None, ge=0, le=100_000, description="warm target, all nodes together")
@@ -83,6 +86,8 @@ class PoolSpec(Strict):
     maximum: int | None = Field(None, ge=0, description="notebooks in all; default: no limit")
     max_age_seconds: int = Field(86_400, ge=600, description="a warm notebook older is replaced")
     groups: tuple[str, ...] = Field((), description="hub groups that may use it; empty: everybody")
+    max_per_user: PerUser = None
+    max_per_group: PerGroup = Field(default_factory=dict)
     paused: bool = False
 
     @model_validator(mode="after")

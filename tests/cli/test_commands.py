@@ -265,3 +265,19 @@ def test_status_is_ok_when_everything_answers(services: Greenroom, pool: str) ->
     assert said.data["violations"] == []
     assert said.code == 0
     assert pool in services("status").out
+
+
+def test_limits_over_all_pools_are_told_before_and_when_they_change(
+    services: Greenroom, tmp_path: Path, pool: str
+) -> None:
+    path = tmp_path / "pools.toml"
+    path.write_text(POOL.format(name=pool, warm=2) + "[limits]\nmax_per_user = 2\n")
+    words = ("pools", "apply", "-f", str(path), "-o", "json")
+
+    dry = services(*words, "--dry-run")
+    done = services(*words)
+    again = services(*words)
+
+    assert row(dry, "pool", "[limits]")["what"] == "created"
+    assert row(done, "pool", "[limits]")["what"] == "created"
+    assert [each["pool"] for each in again.data] == [pool]

@@ -85,7 +85,7 @@ def test_one_pools_file_and_two_hub_lines_are_all_that_is_written() -> None:
 def test_the_pools_file_of_the_page_is_one() -> None:
     (text,) = blocks(section("One node"), "toml")
 
-    (pool,) = poolsfile.parse(text)
+    (pool,) = poolsfile.parse(text).pools
 
     assert pool.container.image in " ".join(commands(section("One node")))
     assert pool.container.storage is not None

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from controlplane.errors import BadSettings
+from controlplane.model import Limits
 from controlplane.poolsfile import load, parse
 
 GOOD = """
@@ -34,19 +35,19 @@ def with_line(line: str) -> str:
 
 
 def test_a_good_file_becomes_its_pools() -> None:
-    (pool,) = parse(GOOD)
+    (pool,) = parse(GOOD).pools
 
     assert (pool.name, pool.warm, pool.maximum, pool.container.image) == ("lab", 4, 10, "lab:1")
 
 
 def test_the_demo_s_pools_fit() -> None:
-    assert load(Path(__file__).parents[2] / "deploy" / "demo" / "pools.toml")
+    assert load(Path(__file__).parents[2] / "deploy" / "demo" / "pools.toml").pools
 
 
 def test_the_example_in_the_docs_fits() -> None:
     page = (Path(__file__).parents[2] / "docs" / "pools.md").read_text()
 
-    assert parse(page.split("```toml")[1].split("```")[0])
+    assert parse(page.split("```toml")[1].split("```")[0]).pools
 
 
 @pytest.mark.parametrize(
@@ -65,6 +66,10 @@ def test_the_example_in_the_docs_fits() -> None:
         ("maximun = 3", "maximun = 3: there is no such key; did you mean maximum?"),
         ('image = "lab:1"', "there is no such key here; it belongs to container.image"),
         ("zebra = 1", "there is no such key; known here are container, description"),
+        ("max_per_user = 0", "max_per_user = 0: input should be greater than or equal to 1"),
+        ('max_per_user = "1"', "max_per_user = '1': input should be a valid integer"),
+        ("max_per_group = 3", "write for example max_per_group = { students = 30 }"),
+        ("max_per_group = { a = -1 }", "max_per_group.a = -1: input should be greater than"),
         ("gpus = 2", "gpus = 2: GPUs are not supported yet"),
         ('groups = "students"', "groups = 'students': input should be a valid array"),
         ('container.run_as = "user"', "run_as = 'user': notebooks run as the image's user for now"),
@@ -165,3 +170,28 @@ def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(BadSettings, match="not UTF-8 at byte 10"):
         load(path)
+
+
+def test_limits_over_all_pools_are_a_table_of_their_own() -> None:
+    file = parse(f'{GOOD}\n[limits]\nmax_per_user = 3\nmax_per_group = {{ "my team" = 40 }}')
+
+    assert file.limits == Limits(max_per_user=3, max_per_group={"my team": 40})
+
+
+def test_a_file_that_says_nothing_of_limits_has_none() -> None:
+    assert parse(GOOD).limits is None
+    assert parse(f"{GOOD}\n[limits]").limits == Limits()
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("[limits]\nmax_per_user = 0", "[limits]: max_per_user = 0: input should be greater than"),
+        ("[limits]\nmax_user = 3", "[limits]: max_user = 3: there is no such key; did you mean"),
+        ("[limits]\nmaximum = 3", "it belongs to maximum"),
+        ("[limits]\nmax_per_group = { a = 'x' }", "max_per_group = { students = 40 }"),
+        ("[[limits]]\nmax_per_user = 1", "write [limits], with one bracket"),
+    ],
+)
+def test_a_mistake_in_limits_is_told_with_its_table(lines: str, said: str) -> None:
+    assert said in mistakes(GOOD + lines)

@@ -28,7 +28,7 @@ def stack(tmp_path: Path) -> Demo:
 def test_the_pool_is_sized_and_its_homes_are_below_the_stack(stack: Demo, tmp_path: Path) -> None:
     path = demo.pools_file(stack, warm=5, maximum=9)
 
-    (pool,) = poolsfile.load(path)
+    (pool,) = poolsfile.load(path).pools
     assert (pool.warm, pool.maximum) == (5, 9)
     assert pool.container.image == image.TAG
     assert pool.container.storage is not None

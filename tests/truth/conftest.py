@@ -17,6 +17,7 @@ TABLES = (
     "pools",
     "revisions",
     "lines",
+    "limits",
     "nodes",
     "sightings",
     "notebooks",

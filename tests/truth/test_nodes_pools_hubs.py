@@ -7,6 +7,7 @@ import pytest
 from controlplane.clients.postgres import Postgres
 from controlplane.errors import Refused
 from controlplane.messages import NodeHeartbeat, NodeHello, NodeInventory, WarmupFailed
+from controlplane.model import Limits
 from controlplane.model.phases import EndReason, LeasePhase, NodeState
 from tests.truth import stage
 from tests.truth.conftest import Owner
@@ -307,3 +308,24 @@ class TestInventoryOfHubs:
         await postgres.hubs.inventory("hub2", "hub2-a", [])
 
         assert owner.run("select count(*) from hub_misses") == [(0,)]
+
+
+async def test_limits_over_all_pools_are_applied_with_the_pools(postgres: Postgres) -> None:
+    none = await postgres.pools.limits()
+    first = Limits(max_per_user=2, max_per_group={"students": 10})
+    created = await postgres.pools.apply([], remove_missing=False, limits=first)
+    again = await postgres.pools.apply([], remove_missing=False, limits=first)
+    left_out = await postgres.pools.apply([], remove_missing=False)
+    kept, _ = await postgres.pools.limits()
+    changed = await postgres.pools.apply([], remove_missing=False, limits=Limits(max_per_user=3))
+    removed = await postgres.pools.apply([], remove_missing=True)
+
+    assert none == (Limits(), 0)
+    assert kept == first
+    assert again == left_out == []
+    assert [(c.pool, c.what) for c in created + changed + removed] == [
+        ("[limits]", "created"),
+        ("[limits]", "changed"),
+        ("[limits]", "removed"),
+    ]
+    assert (await postgres.pools.limits())[0] == Limits()

@@ -12,6 +12,7 @@ from controlplane.clients.postgres.driver import Driver
 from controlplane.clients.postgres.queries import query
 from controlplane.decide.refill_snapshot import Failure, NodeView, Snapshot
 from controlplane.errors import Refused
+from controlplane.model.limits import Limits
 from controlplane.model.phases import NodeState
 from controlplane.model.pool import PoolSpec
 from controlplane.model.rows import Pool
@@ -27,14 +28,28 @@ class Pools:
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
 
-    async def apply(self, specs: Sequence[PoolSpec], *, remove_missing: bool) -> list[Change]:
-        """All or nothing. A missing pool is removed only when that is asked for."""
+    async def apply(
+        self, specs: Sequence[PoolSpec], *, remove_missing: bool, limits: Limits | None = None
+    ) -> list[Change]:
+        """All or nothing. A missing pool is removed only when that is asked for.
+
+        `limits` None: they stay as they are, or go with all else that is missing. A change of
+        them is called `[limits]`.
+        """
         body = [
             {"name": s.name, "hash": s.container.hash(), "spec": s.model_dump(mode="json")}
             for s in specs
         ]
-        rows = await self._driver.call("pools_apply", json.dumps(body), remove_missing)
+        over_all = None if limits is None else limits.model_dump_json()
+        rows = await self._driver.call("pools_apply", json.dumps(body), remove_missing, over_all)
         return [Change(**row) for row in rows]
+
+    async def limits(self) -> tuple[Limits, int]:
+        """The limits over all pools, and how often they were changed."""
+        rows = await self._driver.rows(query("limits"))
+        if not rows:
+            return Limits(), 0
+        return Limits.model_validate(rows[0]["spec"]), rows[0]["version"]
 
     async def list(self) -> list[Pool]:
         """By name; a removed pool, wanting nothing, until the last of its notebooks is gone."""

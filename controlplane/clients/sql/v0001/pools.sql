@@ -27,7 +27,8 @@ begin
 end
 $$;
 
-create function pools_apply(wanted jsonb, remove_missing boolean) returns jsonb
+-- `limits_`: those over all pools; null leaves them, or removes them with all that is missing.
+create function pools_apply(wanted jsonb, remove_missing boolean, limits_ jsonb) returns jsonb
 language plpgsql as $$
 declare
   one jsonb;
@@ -46,6 +47,10 @@ begin
       changes := changes || jsonb_build_object(
         'pool', gone.name, 'what', 'removed', 'revision', gone.revision);
     end loop;
+  end if;
+  if limits_ is not null or remove_missing then
+    changes := changes || limits_apply(
+      coalesce(limits_, '{"max_per_user": null, "max_per_group": {}}'));
   end if;
   return changes;
 end

@@ -141,6 +141,8 @@ create table leases (
   server text not null,
   prefix text not null,
   pool text not null,
+  -- The user's groups as the hub said at the request: limits of groups count by them.
+  groups jsonb not null default '[]',
   phase text not null check (phase in ('waiting', 'claimed', 'serving', 'ended')),
   version bigint not null default 1,
   attempt integer not null default 1 check (attempt between 1 and 3),
@@ -155,7 +157,7 @@ create table leases (
   cold boolean not null default false,
   reason text check (reason in
     ('stopped', 'cancelled', 'superseded', 'expired', 'attempts', 'died', 'refused',
-     'hub_forgot', 'node_lost', 'admin')),
+     'quota', 'hub_forgot', 'node_lost', 'admin')),
   detail text not null default '',
   traceparent text not null default '',
   stages jsonb not null default '{}',

@@ -11,6 +11,7 @@ PARTS = (
     "tables",
     "triggers",
     "claims",
+    "limits",
     "requests",
     "attempts",
     "notebooks",
