@@ -32,12 +32,25 @@ def refusal(message: str, *, reason: str, status: int = 400, retry_after: int = 
     return error
 
 
-def uncount(handler: Any) -> None:
+def uncount(spawner: Any) -> None:
     """Before a refusal is raised on JupyterHub 5: what it will count is counted back.
 
-    A dry pool, or a broker that restarts, must not make hubs exit. `handler` is the
-    spawner's, None when a start came from elsewhere (those are not counted).
+    A dry pool, or a broker that restarts, must not make hubs exit. The count is taken back
+    right after the hub's own callback: before it, any start that succeeds meanwhile would set
+    it to zero and let the refusals under way add up. Starts that no request of the hub made
+    are not counted.
     """
-    if SpawnException is None and handler is not None:
-        settings = handler.settings
-        settings["failure_count"] = settings.get("failure_count", 0) - 1
+    if SpawnException is not None or spawner.handler is None:
+        return
+    starting = spawner._spawn_future
+    if starting is None or starting.done():
+        return
+    settings = spawner.handler.settings
+    # The hub compares the count with the limit of the spawner that was refused.
+    spawner.consecutive_failure_limit = 0
+
+    def take_back(_: object) -> None:
+        settings["failure_count"] = max(0, settings.get("failure_count", 0) - 1)
+
+    # After the hub's, which was added before start() ran; callbacks of one future go in turn.
+    starting.add_done_callback(take_back)

@@ -61,7 +61,7 @@ class GreenroomSpawner(Configuration, Spawner):
         try:
             return await self._start()
         except HTTPError:
-            uncount(self.handler)
+            uncount(self)
             raise
 
     async def poll(self) -> int | None:

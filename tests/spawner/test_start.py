@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from types import SimpleNamespace
+from typing import Any
 
 import jupyterhub
 import pytest
@@ -18,6 +18,7 @@ from controlplane.messages import (
     LineQuestion,
     Message,
 )
+from controlplane.spawner import GreenroomSpawner
 from controlplane.spawner import door as door_module
 from controlplane.spawner import spawner as spawner_module
 from controlplane.spawner.door import Door
@@ -334,15 +335,57 @@ async def test_stages_are_logged_in_one_line(
     assert "'activation': 91.0" in lines[0]
 
 
-async def test_a_refusal_leaves_the_hubs_count_of_failures_as_it_was(
+class Counting:
+    """How a hub counts failed starts: after each one, by a callback of its future.
+
+    JupyterHub 5 counts every error, 6 none that is a refusal.
+    """
+
+    def __init__(self) -> None:
+        self.settings: dict[str, Any] = {}
+        self.aborted = False
+
+    def press(self, spawner: GreenroomSpawner) -> asyncio.Future[str]:
+        """Start it as `spawn_single_user` does."""
+        spawner.handler = self
+        starting = spawner._spawn_future = asyncio.ensure_future(spawner.start())
+        starting.add_done_callback(lambda done: self._track(spawner, done))
+        return starting
+
+    def _track(self, spawner: GreenroomSpawner, done: asyncio.Future[str]) -> None:
+        if done.exception() is None:
+            self.settings["failure_count"] = 0
+            return
+        counted = jupyterhub.version_info < (6,)
+        count = self.settings["failure_count"] = self.settings.get("failure_count", 0) + counted
+        limit = spawner.consecutive_failure_limit
+        self.aborted |= bool(limit and count >= limit)
+
+
+async def test_refusals_and_a_success_among_them_never_reach_the_limit_of_failures(
     road: stage.Road, door: Door
 ) -> None:
-    spawner = stage.spawner(door, port=1)
-    spawner.handler = SimpleNamespace(settings={"failure_count": 1})
+    """A success sets the hub's count to zero while refusals are on their way to be counted."""
+    hub = Counting()
+    refused = [stage.spawner(door, user=f"user{n}", port=1) for n in range(20)]
+    road.answer = stage.serve
+    starts = [hub.press(spawner) for spawner in refused[:10]]
+    starts.append(hub.press(stage.spawner(door)))
+    starts += [hub.press(spawner) for spawner in refused[10:]]
 
-    with pytest.raises(HTTPError):
-        await spawner.start()
+    outcomes = await asyncio.gather(*starts, return_exceptions=True)
 
-    # JupyterHub 5 adds one for every error; 6 never does for this one.
-    added_by_the_hub = 0 if jupyterhub.version_info >= (6,) else 1
-    assert spawner.handler.settings["failure_count"] + added_by_the_hub == 1
+    assert sum(isinstance(outcome, HTTPError) for outcome in outcomes) == 20
+    assert not hub.aborted
+    assert hub.settings["failure_count"] == 0
+
+
+async def test_a_refusal_leaves_the_failures_of_others_counted(
+    road: stage.Road, door: Door
+) -> None:
+    hub = Counting()
+    hub.settings["failure_count"] = 3
+
+    await asyncio.gather(hub.press(stage.spawner(door, port=1)), return_exceptions=True)
+
+    assert hub.settings["failure_count"] == 3
