@@ -20,10 +20,12 @@ import time
 import types
 from urllib.parse import urlsplit
 
+import identity
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 # Read at interpreter start, so a process that runs already cannot follow a change.
 READ_AT_START = ("PYTHON", "LD_")
-OUR_MODULES = ("warm_start", "preload", "certificates", "activation", "rehearsal")
+OUR_MODULES = ("warm_start", "preload", "certificates", "activation", "identity", "rehearsal")
 OURS = ("GREENROOM_NOTEBOOK", "GREENROOM_REHEARSAL", "GREENROOM_SCRIPT", "GREENROOM_CONNECTION")
 
 
@@ -94,6 +96,8 @@ def take_identity(order: dict, script: str) -> str:
     shell = {"PWD": order["directory"], "_": script}
     os.environ.update({name: value for name, value in shell.items() if name in os.environ})
     os.environ.update(environment)
+    # Before anything of the person's is looked at: only they may be able to enter their home.
+    identity.become(order)
     os.chdir(order["directory"])
     # A home may be on a network: files that only this process reads stay in the container.
     os.environ.setdefault("JUPYTER_RUNTIME_DIR", "/tmp/jupyter-runtime")

@@ -38,4 +38,6 @@ command -v "$1" > /dev/null || stop 65 "$script wants the interpreter $1, which 
 grep -qz '^PWD=' "/proc/$$/environ" 2> /dev/null || unset PWD
 
 export GREENROOM_SCRIPT="$script"
+# A notebook that will run as its person begins with another process, before the image's own.
+if [ -n "${GREENROOM_FIRST-}" ]; then exec "$@" -I -S "$here/first.py" "$@"; fi
 exec "$@" "$here/warm_start.py"

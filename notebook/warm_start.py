@@ -18,6 +18,7 @@ import time
 
 import activation
 import certificates
+import identity
 import preload
 
 PRIVATE = "/run/greenroom"
@@ -43,6 +44,7 @@ def main() -> int:
     if os.environ.get("GREENROOM_REHEARSAL") == "1":
         os.execv(sys.executable, [sys.executable, os.path.join(activation.HERE, "rehearsal.py")])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    identity.hold()
     activation.borrow_path_of(script)
     preload.preload(preload.recorded(os.path.join(PRIVATE, "record.json")) or preload.guessed())
     if "tornado.tcpserver" not in sys.modules:
@@ -89,7 +91,7 @@ def wait_for_order(listener, hello):
         try:
             say(connection, hello)
             line = read_line(connection)
-            order = read_order(line, hello["notebook"]) if line else None
+            order = fitting(read_order(line, hello["notebook"])) if line else None
         except Refusal as refusal:
             refused += 1
             say(connection, {"refused": str(refusal)})
@@ -162,6 +164,13 @@ def read_order(line: bytes, notebook: str) -> dict:
         raise Refusal("arguments is not a list of text")
     if not (is_text(order.get("directory")) and os.path.isabs(order["directory"])):
         raise Refusal("directory is not an absolute path")
+    return order
+
+
+def fitting(order: dict) -> dict:
+    """The order, if it says who to be where that is asked for, and only there."""
+    if complaint := identity.complaint(order):
+        raise Refusal(complaint)
     return order
 
 

@@ -165,6 +165,7 @@ def make_warm(tmp_path: Path) -> Iterator[Callable[..., Warm]]:
 def inside(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
     """Imports a file of `notebook/` by the name that it has inside a container."""
     monkeypatch.syspath_prepend(str(NOTEBOOK))
-    for name in ("activation", "certificates", "preload", "rehearsal", "warm_start"):
+    names = ("activation", "certificates", "first", "identity", "preload", "rehearsal")
+    for name in (*names, "warm_start"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     return importlib.import_module
