@@ -17,6 +17,7 @@ _ENDINGS: dict[str, tuple[int, str]] = {
     EndReason.EXPIRED: (503, "No notebook of pool {pool} became free in time"),
     EndReason.ATTEMPTS: (503, "Three notebooks of pool {pool} could not be started in a row"),
     EndReason.REFUSED: (400, "This start was refused"),
+    EndReason.QUOTA: (403, "A limit is reached"),
     EndReason.SUPERSEDED: (409, "A newer start of the same server took its place"),
     EndReason.DIED: (503, "The notebook ended as soon as it had started"),
     EndReason.NODE_LOST: (503, "The machine of this notebook was lost while it started"),

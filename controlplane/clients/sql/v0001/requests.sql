@@ -44,11 +44,11 @@ create function insert_lease(ask jsonb, picked uuid, reason_ text, detail_ text)
 returns void language plpgsql as $$
 begin
   insert into leases (
-    lease, hub, hub_process, "user", server, prefix, pool, phase, place, deadline, notebook, node,
-    sealed, reason, detail, traceparent
+    lease, hub, hub_process, "user", server, prefix, pool, groups, phase, place, deadline,
+    notebook, node, sealed, reason, detail, traceparent
   )
   select (ask ->> 'lease')::uuid, ask ->> 'hub', ask ->> 'hub_process', ask ->> 'user',
-    ask ->> 'server', ask ->> 'prefix', ask ->> 'pool',
+    ask ->> 'server', ask ->> 'prefix', ask ->> 'pool', coalesce(ask -> 'groups', '[]'),
     case when reason_ is not null then 'ended' when picked is null then 'waiting'
       else 'claimed' end,
     nextval('places'),
@@ -94,7 +94,8 @@ begin
 end
 $$;
 
--- Why this request ends at once, or both null: released before it came, refused, no time left.
+-- Why this request ends at once, or both null: released before it came, refused, no time left,
+-- beyond a limit.
 create function ends_at_once(ask jsonb, out reason_ text, out detail_ text)
 language plpgsql as $$
 begin
@@ -104,6 +105,10 @@ begin
     detail_ := refusal(ask);
     reason_ := case when detail_ is not null then 'refused'
       when (ask ->> 'budget_ms')::bigint <= 0 then 'expired' end;
+  end if;
+  if reason_ is null then
+    detail_ := over_limit(ask);
+    reason_ := case when detail_ is not null then 'quota' end;
   end if;
 end
 $$;
