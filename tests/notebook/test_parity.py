@@ -50,18 +50,22 @@ def lease(inside: Callable[[str], ModuleType]) -> dict[str, str]:
     return {**kept, "MEM_LIMIT": "1073741824", "OF_A_HOOK": "two words", "TZ": "Asia/Tokyo"}
 
 
-def home(python: str) -> str:
+def home_files(python: str) -> dict[str, str]:
     """A person's home: an extension and a package of their own, and their configuration."""
-    packed = io.BytesIO()
-    files = {
+    return {
         ".jupyter/jupyter_server_config.py": CONFIG,
         ".jupyter/jupyter_server_config.d/own.json": json.dumps(ENABLED),
         f".local/lib/{python}/site-packages/parity_probe.py": (
             INSIDE / "parity_probe.py"
         ).read_text(),
     }
+
+
+def home(python: str) -> str:
+    """The same, packed."""
+    packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
-        for name, text in files.items():
+        for name, text in home_files(python).items():
             parts = name.split("/")
             for depth in range(1, len(parts)):
                 folder = tarfile.TarInfo("/".join(parts[:depth]))

@@ -8,6 +8,7 @@ import json
 import sys
 import time
 import uuid
+from pathlib import Path
 
 import websocket
 
@@ -16,28 +17,7 @@ from rehearsal import PREFIX, TOKEN
 
 DEADLINE_SECONDS = 120.0
 AUTHORIZED = {"Authorization": f"token {TOKEN}"}
-OF_A_PROCESS = """
-import json, locale, os, resource, subprocess, sys, time
-def run(*command):
-    return subprocess.run(command, capture_output=True, text=True, timeout=60).stdout.split()
-print(json.dumps({
-    "environment": dict(os.environ),
-    "path": sys.path,
-    "prefix": [sys.prefix, sys.base_prefix, sys.executable],
-    "directory": os.getcwd(),
-    "identity": [os.getuid(), os.geteuid(), os.getgid(), os.getegid(), sorted(os.getgroups())],
-    "umask": [int(line.split()[1], 8) for line in open("/proc/self/status")
-              if line.startswith("Umask")],
-    "capabilities": [line.split() for line in open("/proc/self/status") if line.startswith("Cap")],
-    "limits": {name: resource.getrlimit(getattr(resource, name))
-               for name in dir(resource) if name.startswith("RLIMIT_")},
-    "locale": [locale.setlocale(locale.LC_ALL), locale.getpreferredencoding(),
-               sys.getfilesystemencoding(), sys.stdout.encoding],
-    "time_zone": [time.tzname, time.timezone, time.strftime("%z")],
-    "jupyter_paths": json.loads(" ".join(run("jupyter", "--paths", "--json"))),
-    "own": run(sys.executable, "-c", "import parity_probe; print(parity_probe.__file__)"),
-}))
-"""
+OF_A_PROCESS = Path(__file__).with_name("of_a_process.py").read_text()
 
 
 def get(path, method="GET"):
@@ -118,5 +98,5 @@ def in_a_kernel(code):
 
 wait_for_server()
 server = get("parity")
-kernel = in_a_kernel(OF_A_PROCESS)
+kernel = in_a_kernel(OF_A_PROCESS + "\nprint(json.dumps(told))")
 print(json.dumps({"server": server, "kernel": kernel}))
