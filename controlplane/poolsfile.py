@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from controlplane.errors import BadSettings
-from controlplane.model import ContainerSpec, Limits, Mount, PoolSpec, Resources, Storage
+from controlplane.model import ContainerSpec, Limits, Mount, PoolSpec, Resources, Storage, identity
 
 # What a fix looks like, by key; the table in docs/pools.md has a row for each.
 EXAMPLES: dict[str, str] = {
@@ -137,6 +137,7 @@ def contradictions(pool: PoolSpec) -> Iterator[str]:
     yield from _numbers_apart(pool)
     yield from _directories_apart(pool.container)
     yield from _too_long(pool.container)
+    yield from _people_apart(pool.container)
 
 
 def _numbers_apart(pool: PoolSpec) -> Iterator[str]:
@@ -177,6 +178,15 @@ def _directories_apart(container: ContainerSpec) -> Iterator[str]:
     for key, path in targets:
         if ".." in Path(path).parts or path.rstrip("/") in ("", "/etc", "/proc", "/sys", "/dev"):
             yield f"{key} = {path!r} would cover the system: write a directory of its own"
+
+
+def _people_apart(container: ContainerSpec) -> Iterator[str]:
+    if container.run_as == "user" and container.storage is None:
+        yield (
+            'container.run_as = "user" without container.storage: a notebook takes the identity '
+            "that its person's home has; say where homes are, or leave run_as out"
+        )
+    yield from identity.misplaced(container.environment, run_as=container.run_as)
 
 
 def _too_long(container: ContainerSpec) -> Iterator[str]:
@@ -248,11 +258,6 @@ def _sentence(key: str, name: str, error: Any) -> str:
         return str(error["ctx"]["error"])
     if not key:
         return f"{value} is no pool: begin one with [[pools]]"
-    if name == "container.run_as" and error["input"] == "user":
-        return (
-            f'{key} = {value}: notebooks run as the image\'s user for now; write "image", or '
-            "leave it out"
-        )
     return (
         f"{key} = {value}: {_why(name, error)}; write for example {_last(name)} = {_example(name)}"
     )

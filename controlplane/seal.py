@@ -15,10 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from controlplane.errors import BadSettings, Refused
 from controlplane.messages.commands import ActivateNotebook
+from controlplane.model.identity import Identity
 
 
 class Contents(BaseModel):
-    """What is inside. `home_groups`-like identity data joins here when `run_as: user` comes."""
+    """What is inside. `identity` is the hub's word for pools with `run_as = "user"`."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
     lease: str
@@ -29,6 +30,7 @@ class Contents(BaseModel):
     expires_at: datetime
     environment: dict[str, SecretStr] = Field(repr=False)
     arguments: tuple[str, ...] = ()
+    identity: Identity | None = None
 
     def plain(self) -> dict[str, str]:
         """The environment in clear: for the notebook's socket and nothing else."""

@@ -50,6 +50,9 @@ class NodeSettings(BaseModel):
     activations: int | None = Field(
         None, ge=1, le=256, description="activations at once; default: the node's cores"
     )
+    min_uid: int = Field(
+        1000, ge=1, description='lowest uid that a notebook with run_as = "user" may have'
+    )
     docker_host: str = Field("unix:///var/run/docker.sock", description="the engine's socket")
     state_dir: Path | None = Field(
         None, description="journal and slots; default /var/lib/greenroom/<installation>/<name>"

@@ -66,7 +66,7 @@ class ContainerSpec(Strict):
     scratch_mib: int = Field(0, ge=0, description="size of a tmpfs at /scratch; 0: none")
     mounts: tuple[Mount, ...] = ()
     environment: dict[str, str] = Field(default_factory=dict)
-    run_as: Literal["image"] = "image"
+    run_as: Literal["image", "user"] = "image"
 
     def hash(self) -> str:
         """sha256 over the canonical JSON, 64 hex digits."""

@@ -72,7 +72,7 @@ def test_the_example_in_the_docs_fits() -> None:
         ("max_per_group = { a = -1 }", "max_per_group.a = -1: input should be greater than"),
         ("gpus = 2", "gpus = 2: GPUs are not supported yet"),
         ('groups = "students"', "groups = 'students': input should be a valid array"),
-        ('container.run_as = "user"', "run_as = 'user': notebooks run as the image's user for now"),
+        ('container.run_as = "root"', "run_as = 'root': input should be 'image' or 'user'"),
     ],
 )
 def test_a_mistake_is_told_with_key_value_and_fix(line: str, said: str) -> None:

@@ -13,6 +13,7 @@ import asyncio
 import os
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
 
 import structlog
 
@@ -20,9 +21,9 @@ from controlplane import failpoints, telemetry
 from controlplane.errors import GreenroomError, Refused, Retry
 from controlplane.messages import ActivateNotebook, RunAccepted, RunActivated, RunFailed, RunRefused
 from controlplane.seal import Contents
-from workers.agent import channel, environment, probe, recipe, syscalls
+from workers.agent import channel, environment, identity, probe, recipe, syscalls
 from workers.agent.channel import HungUp, NotListening
-from workers.agent.homes import HomeRefused, HomeUnreachable, Person
+from workers.agent.homes import HomeRefused, HomeUnreachable
 from workers.agent.journal import Run
 from workers.agent.node import Node
 from workers.agent.registry import Item, Leaving
@@ -168,7 +169,7 @@ class Activations:
 
     async def _hand_over(self, item: Item, contents: Contents, stages: Stages) -> None:
         node, entry = self._node, item.entry
-        home = await self._open_home(item, contents)
+        home, who = await identity.settle(node, entry, contents)
         try:
             stages.end("home")
             async with node.turns:
@@ -177,20 +178,11 @@ class Activations:
                     self._mount(item, home)
                 failpoints.reach("agent.home.mounted")
                 stages.end("mount")
-                await self._converse(item, contents, stages)
+                await self._converse(item, contents, stages, who)
         finally:
             if home is not None:
                 os.close(home)
         self._log.debug("activation.done", notebook=entry.notebook, stages=str(stages))
-
-    async def _open_home(self, item: Item, contents: Contents) -> int | None:
-        storage = item.entry.spec.storage
-        if storage is None:
-            return None
-        person = Person(
-            user=contents.user, server=contents.server, uid=item.entry.uid, gid=item.entry.gid
-        )
-        return await self._node.threads.storage(self._node.homes.open, storage, person)
 
     def _mount(self, item: Item, home: int) -> None:
         """Microseconds, as the storage was reached when the handle was opened."""
@@ -200,7 +192,9 @@ class Activations:
             place = slots.home(item.entry.notebook)
             syscalls.bind(home, place, read_only=storage.read_only)
 
-    async def _converse(self, item: Item, contents: Contents, stages: Stages) -> None:
+    async def _converse(
+        self, item: Item, contents: Contents, stages: Stages, who: dict[str, Any] | None
+    ) -> None:
         entry = item.entry
         order = channel.activation(
             contents.lease,
@@ -208,6 +202,7 @@ class Activations:
             environment=environment.for_container(contents.plain(), prefix=contents.prefix),
             arguments=(*recipe.arguments(entry.spec), *contents.arguments),
             directory=entry.directory,
+            identity=who,
         )
         async with channel.connect(self._node.slots.run(entry.notebook)) as connection:
             await connection.order(order)

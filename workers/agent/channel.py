@@ -109,6 +109,7 @@ def activation(
     environment: dict[str, str],
     arguments: tuple[str, ...],
     directory: str,
+    identity: dict[str, Any] | None = None,
 ) -> bytes:
     """The one order, as the line that travels. `Refused` if it is too long."""
     order = {
@@ -117,6 +118,7 @@ def activation(
         "environment": environment,
         "arguments": list(arguments),
         "directory": directory,
+        **({"identity": identity} if identity else {}),
     }
     line = json.dumps({"activate": order}).encode() + b"\n"
     if len(line) > LONGEST_ORDER:

@@ -13,6 +13,8 @@ _CODES = {
     68: "no_jupyter",
     69: "bad_tries",
     70: "rehearsal",
+    71: "capabilities",
+    72: "entry_point",
 }
 
 

@@ -92,13 +92,11 @@ class Homes:
 
     def open(self, storage: Storage, person: Person) -> int:
         """A handle of the person's home; the caller closes it. `HomeRefused`, `HomeUnreachable`."""
-        path = path_below(storage, user=person.user, server=person.server)
+        path = self.path(storage, person)
         whole = os.path.join(storage.root, path)
         root = _open_root(storage)
         try:
-            if storage.create_missing:
-                _make(root, path, person)
-            home = syscalls.open_beneath(root, path)
+            home = _reach_or_make(root, path, person, make=storage.create_missing)
         except FileNotFoundError:
             raise HomeRefused(
                 "home_missing",
@@ -115,6 +113,11 @@ class Homes:
             os.close(home)
             raise
         return home
+
+    @staticmethod
+    def path(storage: Storage, person: Person) -> str:
+        """The person's home below the root; `HomeRefused` where the name fits no single place."""
+        return path_below(storage, user=person.user, server=person.server)
 
     def _claim(self, path: str, user: str) -> None:
         """The first user of a path stays its only one, on this node, for good."""
@@ -140,26 +143,89 @@ def _open_root(storage: Storage) -> int:
         ) from None
 
 
+def _reach_or_make(root: int, path: str, person: Person, *, make: bool) -> int:
+    try:
+        return _reach(root, path)
+    except FileNotFoundError:
+        if not make:
+            raise
+    _make(root, path, person)
+    return _reach(root, path)
+
+
+def _reach(root: int, path: str) -> int:
+    """A handle of the home, also below directories that only their owner may enter."""
+    try:
+        return syscalls.open_beneath(root, path)
+    except PermissionError:
+        return _step_by_step(root, path)
+
+
+def _step_by_step(root: int, path: str) -> int:
+    """Each step as the owner of the directory that it leaves from: root is squashed here."""
+    at = os.dup(root)
+    try:
+        for part in path.split("/"):
+            owner = os.fstat(at)
+            with syscalls.acting_as(owner.st_uid, owner.st_gid):
+                below = syscalls.open_beneath(at, part)
+            os.close(at)
+            at = below
+    except BaseException:
+        os.close(at)
+        raise
+    return at
+
+
 def _make(root: int, path: str, person: Person) -> None:
     """Make what is missing of the path. Only the home itself becomes the person's."""
     at = os.dup(root)
     try:
         parts = path.split("/")
-        for part in parts:
+        for left, part in enumerate(parts, start=1 - len(parts)):
+            made = _make_one(at, part, person)
+            parent, at = at, _reach(at, part)
             try:
-                os.mkdir(part, 0o755, dir_fd=at)
-                made = True
-            except FileExistsError:
-                made = False
-            below = syscalls.open_beneath(at, part)
-            os.close(at)
-            at = below
-        if made:
-            whole = f"/proc/self/fd/{at}"
-            os.chown(whole, person.uid, person.gid)
-            os.chmod(whole, 0o700)
+                if made and left == 0:
+                    _give(parent, part, at, person)
+            finally:
+                os.close(parent)
+    except PermissionError as error:
+        raise HomeRefused(
+            "home_not_made",
+            f"the home {path} cannot be made for uid {person.uid} by this node "
+            f"({error.strerror}): its storage lets no root of another machine in (root_squash); "
+            "make homes there, and drop storage.create_missing",
+        ) from None
     finally:
         os.close(at)
+
+
+def _make_one(at: int, part: str, person: Person) -> bool:
+    """Whether there is something new that is not the person's yet."""
+    with suppress(FileExistsError):
+        try:
+            os.mkdir(part, 0o755, dir_fd=at)
+        except PermissionError:
+            if os.fstat(at).st_uid != person.uid:
+                raise
+            # In a directory of theirs, such as a named server's: theirs from the start.
+            with syscalls.acting_as(person.uid, person.gid):
+                os.mkdir(part, 0o700, dir_fd=at)
+        else:
+            return True
+    return False
+
+
+def _give(at: int, part: str, made: int, person: Person) -> None:
+    whole = f"/proc/self/fd/{made}"
+    try:
+        os.chown(whole, person.uid, person.gid)
+        os.chmod(whole, 0o700)
+    except PermissionError:
+        # Empty and ours: left behind, it would be taken for a home the next time.
+        os.rmdir(part, dir_fd=at)
+        raise
 
 
 def _why(error: OSError, path: str) -> Exception:

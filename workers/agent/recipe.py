@@ -6,6 +6,7 @@ specification that reaches for the node itself is refused, whoever sent it.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,6 +21,8 @@ COMMAND = ("/bin/sh", "/greenroom/entry.sh")
 WARMING_SHARES, READY_SHARES = 32, 1024
 SCRATCH = "/scratch"
 STOCK = "jupyterhub-singleuser"
+# SETPCAP empties the bounding set; the first process gives it up before anything else runs.
+BECOMING = ("SETUID", "SETGID", "SETPCAP")
 
 # A bind of one of these, or of anything above it, hands over the node.
 _NODE_ITSELF = ("/boot", "/dev", "/etc", "/proc", "/root", "/run", "/sys", "/var/run", "/var/lib")
@@ -83,6 +86,8 @@ def warm(place: Place, spec: ContainerSpec, image: Image, notebook: Notebook) ->
         "greenroom.revision": str(notebook.revision),
     }
     environment = {**spec.environment, "GREENROOM_NOTEBOOK": notebook.notebook}
+    if spec.run_as == "user":
+        return _as_a_person(image, environment, ours, host)
     return _container(image, environment, ours, host)
 
 
@@ -125,6 +130,8 @@ def check(spec: ContainerSpec, state_dir: Path) -> None:
             f"command {spec.command[0]!r} cannot be started warm: leave it out, or begin it "
             f"with {STOCK}"
         )
+    if spec.run_as == "user" and spec.storage is None:
+        raise SpecRefused('run_as = "user" needs storage: whose notebook it is, the home says')
     sources = [("mounts", mount.source) for mount in spec.mounts]
     if spec.storage:
         sources.append(("storage.root", spec.storage.root))
@@ -168,8 +175,22 @@ def _container(
         "Env": [f"{name}={value}" for name, value in environment.items()],
         "Labels": ours,
         "ExposedPorts": {f"{PORT}/tcp": {}},
+        # The agent asks by itself. An image's own check costs an idle notebook its CPU, and would
+        # run with the container's first user in a home that is somebody else's.
+        "Healthcheck": {"Test": ["NONE"]},
         "HostConfig": host,
     }
+
+
+def _as_a_person(
+    image: Image, environment: dict[str, str], ours: dict[str, str], host: dict[str, Any]
+) -> dict[str, Any]:
+    """Begins as root with what it takes to become somebody, and to make that the last change."""
+    first = {"entrypoint": list(image.entry_point), "user": image.user}
+    told = {**environment, "GREENROOM_FIRST": json.dumps(first)}
+    begins = {"User": "0:0", "Entrypoint": list(COMMAND), "Cmd": []}
+    able = host | {"CapAdd": list(BECOMING)}
+    return _container(image, told, ours, able) | begins
 
 
 def _host(spec: ContainerSpec) -> dict[str, Any]:

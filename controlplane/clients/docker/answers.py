@@ -50,6 +50,7 @@ def image(found: Mapping[str, Any]) -> Image:
         id=str(found["Id"]),
         user=str(config.get("User") or ""),
         directory=str(config.get("WorkingDir") or "/"),
+        entry_point=tuple(map(str, config.get("Entrypoint") or ())),
     )
 
 

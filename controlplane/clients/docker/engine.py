@@ -35,6 +35,7 @@ class Image:
     id: str
     user: str
     directory: str
+    entry_point: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
