@@ -19,6 +19,7 @@ from pydantic import (
     IPvAnyAddress,
     SecretStr,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from pydantic_settings import (
@@ -32,6 +33,7 @@ from pydantic_settings import (
 
 from controlplane.errors import BadSettings
 from controlplane.messages.words import Word
+from controlplane.model import targets
 
 
 class NodeSettings(BaseModel):
@@ -58,6 +60,27 @@ class NodeSettings(BaseModel):
         None, description="journal and slots; default /var/lib/greenroom/<installation>/<name>"
     )
     probe_host: bool = Field(True, description="ask `<prefix>api` before a notebook is served")
+    firewall: Literal["require", "try", "off"] = Field(
+        "try", description="rules for notebooks; require: no rules, no notebooks"
+    )
+    egress: str = Field("internet", description="what notebooks reach besides hub and DNS")
+    forbidden: str = Field("", description="what they never reach, besides what is always closed")
+    clients: str = Field("", description="who reaches notebooks, besides registered hubs")
+    dns: str = Field("", description="DNS servers of notebooks; default: this machine's own")
+
+    @field_validator("egress", "forbidden", "clients", "dns", mode="before")
+    @classmethod
+    def _list_or_text(cls, value: Any) -> Any:
+        is_list = isinstance(value, list) and all(isinstance(each, str) for each in value)
+        return ", ".join(value) if is_list else value
+
+    @model_validator(mode="after")
+    def _addresses_can_be_read(self) -> NodeSettings:
+        targets.egress(self.egress)
+        targets.targets(self.forbidden)
+        targets.networks(self.clients)
+        targets.addresses(self.dns)
+        return self
 
     @model_validator(mode="after")
     def _ports_in_order(self) -> NodeSettings:

@@ -88,6 +88,8 @@ ENGINE_SECONDS = Histogram(
     "greenroom_engine_call_seconds", "One call to the Docker engine", ["call"], buckets=FAST
 )
 ENGINE_FAILURES = Counter("greenroom_engine_failures", "Docker calls that failed", ["call"])
+FIREWALL = Gauge("greenroom_node_firewall", "1 while the notebooks' rules are in place")
+FIREWALL_REPAIRS = Counter("greenroom_node_firewall_repairs", "Rules that somebody took away")
 REFUSALS = Counter("greenroom_activations_refused", "Activations refused", ["reason"])
 
 # One hub, told by the spawner

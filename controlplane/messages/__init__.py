@@ -28,7 +28,13 @@ from controlplane.messages.asks import (
     LeaseRequest,
     LineQuestion,
 )
-from controlplane.messages.commands import ActivateNotebook, CreateNotebook, RetireNotebook
+from controlplane.messages.commands import (
+    ActivateNotebook,
+    CreateNotebook,
+    KnownHub,
+    NodeSurroundings,
+    RetireNotebook,
+)
 from controlplane.messages.envelope import Envelope, Message, decode, encode, known_types
 from controlplane.messages.happenings import Moved
 from controlplane.messages.reports import (
@@ -57,6 +63,7 @@ __all__ = [
     "HubHello",
     "HubInventory",
     "HubSnapshot",
+    "KnownHub",
     "KnownLease",
     "KnownPool",
     "LeaseClaimed",
@@ -71,6 +78,7 @@ __all__ = [
     "NodeHeartbeat",
     "NodeHello",
     "NodeInventory",
+    "NodeSurroundings",
     "NotebookGone",
     "Place",
     "Report",

@@ -28,7 +28,11 @@ EVERY_LEASE = ("00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-
 
 @message
 class LeaseRequest(Message):
-    """Somebody pressed start. Sent again with the same id, it has one effect."""
+    """Somebody pressed start. Sent again with the same id, it has one effect.
+
+    `renewed`: they came back for their place in line. While it waits, the lease takes this
+    budget and seal over; when it has a notebook, nothing changes.
+    """
 
     TYPE: ClassVar[str] = "lease.request.v1"
     lease: LeaseId
@@ -41,6 +45,7 @@ class LeaseRequest(Message):
     groups: tuple[Text, ...] = Field((), max_length=500)
     budget_ms: BudgetMs
     sealed: Sealed
+    renewed: bool = False
 
 
 @message

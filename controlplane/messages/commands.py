@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from pydantic import Field
+
 from controlplane.messages.envelope import Message, message
 from controlplane.messages.words import (
     BudgetMs,
@@ -16,7 +18,10 @@ from controlplane.messages.words import (
     Prefix,
     Reason,
     Sealed,
+    Seq,
     ServerName,
+    Text,
+    Url,
     UserName,
 )
 from controlplane.model.pool import ContainerSpec
@@ -61,3 +66,26 @@ class RetireNotebook(Message):
     notebook: NotebookId
     epoch: Epoch
     reason: Reason = ""
+
+
+class KnownHub(Message):
+    """A hub, and where notebooks reach its API."""
+
+    TYPE: ClassVar[str] = "node.hub.v1"
+    hub: HubId
+    api_url: Url
+
+
+@message
+class NodeSurroundings(Message):
+    """What is around this node: hubs to let through and to probe, hosts to keep closed.
+
+    `stamp`: Postgres' clock in milliseconds; an older one than the last says nothing.
+    `nodes`: addresses of all nodes; `control`: hosts of the control plane.
+    """
+
+    TYPE: ClassVar[str] = "node.surroundings.v1"
+    stamp: Seq
+    hubs: tuple[KnownHub, ...] = Field((), max_length=64)
+    nodes: tuple[Text, ...] = Field((), max_length=1000)
+    control: tuple[Text, ...] = Field((), max_length=64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ from controlplane.clients.docker import Engine
 from controlplane.messages import (
     ActivateNotebook,
     CreateNotebook,
+    NodeSurroundings,
     Report,
     RetireNotebook,
 )
@@ -190,6 +192,7 @@ class Theatre:
         self.homes.mkdir(exist_ok=True)
         await self.life.begin()
         await self.hub.open(await self.gateway())
+        await self.take(self.surroundings(self.hub.url))
 
     async def restart(self) -> None:
         """Kill the agent and start another on what it left."""
@@ -264,6 +267,14 @@ class Theatre:
             "environment": environment_of(lease["user"], lease["prefix"], self.hub.url),
         }
         return Seal([self.key]).close(Contents.model_validate(contents))
+
+    def surroundings(self, *urls: str, **changes: Any) -> NodeSurroundings:
+        """What workers tell an agent of these hubs."""
+        hubs = [
+            {"hub": f"hub{number}", "api_url": f"{url}api"} for number, url in enumerate(urls, 1)
+        ]
+        told = {"stamp": time.time_ns() // 10**6, "hubs": hubs}
+        return NodeSurroundings.model_validate({**told, **changes})
 
     def retire_order(self, notebook: str) -> RetireNotebook:
         epoch = self.agent.node.reports.epoch

@@ -13,13 +13,14 @@ import structlog
 from controlplane import failpoints, telemetry
 from controlplane.clients.docker import Engine
 from controlplane.errors import Retry
-from controlplane.messages import NodeHeartbeat, NodeHello, RetireNotebook
+from controlplane.messages import NodeHeartbeat, NodeHello, NodeSurroundings, RetireNotebook
 from controlplane.seal import Seal
 from controlplane.settings import Settings
-from workers.agent import epoch, firewall, inventory, recipe
+from workers.agent import epoch, inventory, recipe
 from workers.agent.activation import Activations
 from workers.agent.dead import Dead
 from workers.agent.desk import Desk
+from workers.agent.firewall import Firewall
 from workers.agent.homes import Homes
 from workers.agent.journal import Journal
 from workers.agent.node import (
@@ -29,7 +30,6 @@ from workers.agent.node import (
     bridge_name,
     network_name,
     package_folder,
-    rule_of,
 )
 from workers.agent.ports import Ports
 from workers.agent.recipe import Place
@@ -38,6 +38,7 @@ from workers.agent.rehearsal import Rehearsals
 from workers.agent.reports import Publish, Reports, Tasks
 from workers.agent.retirement import Retirements
 from workers.agent.slots import Slots
+from workers.agent.surroundings import LOOK_UP_EVERY_SECONDS, Surroundings
 from workers.agent.threads import Threads
 from workers.agent.warmup import Warmups
 from workers.agent.watch import Watch
@@ -67,12 +68,17 @@ class Agent:
         self._retirements = Retirements(self.node)
         self._activations = Activations(self.node)
         self.watch = Watch(self.node)
+        self.firewall = Firewall(settings.node.firewall)
+        self.surroundings = Surroundings(
+            folder, settings, bridge=bridge_name(place.network), address=address
+        )
         self.desk = Desk(
             self.node,
             warmups=Warmups(self.node, self._rehearsals),
             activations=self._activations,
             retirements=self._retirements,
             watch=self.watch,
+            look_around=self.look_around,
         )
         self._log = structlog.get_logger("agent")
 
@@ -80,7 +86,8 @@ class Agent:
         """Wait for the engine, adopt everything, and watch from then on."""
         await self._reach_engine()
         node = self.node
-        await firewall.close(rule_of(node.settings))
+        self.surroundings.open()
+        await self.firewall.open(await self.surroundings.policy())
         node.journal.open()
         node.slots.open()
         entries, unreadable = await node.threads.disk(node.journal.load)
@@ -98,6 +105,8 @@ class Agent:
         self._log.info("agent.opened", epoch=node.reports.epoch, notebooks=len(node.registry))
         node.tasks.create_task(self.watch.follow(), name="engine's stream")
         node.tasks.create_task(self.watch.keep_looking(), name="engine's list")
+        node.tasks.create_task(self.firewall.keep_looking(), name="firewall")
+        node.tasks.create_task(self._keep_looking_around(), name="surroundings")
 
     def close(self) -> None:
         """Let go of the state directory. Containers and mounts stay as they are."""
@@ -117,7 +126,8 @@ class Agent:
 
     async def send_heartbeat(self) -> None:
         """Report that the node lives, and whether its engine answers."""
-        engine = "ok" if self.watch.answering else "failing"
+        well = self.watch.answering and self.firewall.may_offer
+        engine = "ok" if well else "failing"
         stamp = self.node.reports.stamp()
         await self.node.reports.send(NodeHeartbeat.model_validate({**stamp, "engine": engine}))
 
@@ -134,12 +144,26 @@ class Agent:
         for part in inventory.parts(held, stamp, inventory=uuid4().hex, complete=complete):
             await self.node.reports.send(part)
 
+    async def look_around(self, told: NodeSurroundings) -> None:
+        """Hubs, nodes or the control plane are where they were not before."""
+        if self.surroundings.take(told):
+            await self.firewall.change(await self.surroundings.policy())
+
+    async def _keep_looking_around(self) -> None:
+        """Names may lead elsewhere by now, and servers of DNS change."""
+        while True:
+            await asyncio.sleep(LOOK_UP_EVERY_SECONDS)
+            await self.firewall.change(await self.surroundings.policy())
+
     async def _reach_engine(self) -> None:
         pause = 0.5
         while True:
             try:
                 network = recipe.network(self.node.place, bridge_name(self.node.place.network))
-                return await self.node.engine.ensure_network(self.node.place.network, network)
+                await self.node.engine.ensure_network(self.node.place.network, network)
+                facts = await self.node.engine.facts()
+                self.surroundings.rootless = facts.rootless
+                return
             except Retry as error:
                 self._log.warning("engine.silent", error=str(error))
             await asyncio.sleep(pause)

@@ -16,6 +16,7 @@ from controlplane.messages import (
     ActivateNotebook,
     CreateNotebook,
     Message,
+    NodeSurroundings,
     NotebookGone,
     RetireNotebook,
     WarmupFailed,
@@ -40,12 +41,14 @@ class Desk:
         activations: Activations,
         retirements: Retirements,
         watch: Watch,
+        look_around: Callable[[NodeSurroundings], Awaitable[None]],
     ) -> None:
         self._node = node
         self._warmups = warmups
         self._activations = activations
         self._retirements = retirements
         self._watch = watch
+        self._look_around = look_around
         self._log = structlog.get_logger("agent.desk")
 
     async def take(self, command: Message) -> None:
@@ -54,6 +57,7 @@ class Desk:
             CreateNotebook: self._create,
             ActivateNotebook: self._activate,
             RetireNotebook: self._retire,
+            NodeSurroundings: self._look_around,
         }
         taker = takers.get(type(command))
         if taker is None:

@@ -15,7 +15,6 @@ from controlplane.seal import Seal
 from controlplane.settings import Settings
 from workers.agent import inside
 from workers.agent.dead import Dead
-from workers.agent.firewall import Rule
 from workers.agent.homes import Homes
 from workers.agent.journal import Journal
 from workers.agent.ports import Ports
@@ -77,16 +76,6 @@ def address_of(settings: Settings) -> str:
 def network_name(settings: Settings) -> str:
     """The notebooks' own network on this node."""
     return f"{settings.installation}-{settings.node.name}"
-
-
-def rule_of(settings: Settings) -> Rule:
-    """What keeps this node's notebooks from each other's ports."""
-    return Rule(
-        bridge=bridge_name(network_name(settings)),
-        address=address_of(settings),
-        first_port=settings.node.first_port,
-        last_port=settings.node.last_port,
-    )
 
 
 def package_folder() -> Path:

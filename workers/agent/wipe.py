@@ -1,6 +1,6 @@
 """`python -m workers.agent.wipe`: remove all that this installation has on this node.
 
-Containers, network, firewall rule and mounts, found by label and by the state directory's own
+Containers, network, firewall rules and mounts, found by label and by the state directory's own
 paths. Homes are unmounted and stay as they are. The agent must not be running.
 """
 
@@ -13,7 +13,7 @@ from controlplane.clients.docker import Docker, Engine
 from controlplane.errors import Conflict, GreenroomError
 from controlplane.settings import Settings, load
 from workers.agent import epoch, firewall, syscalls
-from workers.agent.node import network_name, rule_of
+from workers.agent.node import bridge_name, network_name
 from workers.agent.slots import Slots
 
 TRY_FOR_SECONDS = 120.0
@@ -32,7 +32,7 @@ async def wipe(settings: Settings, engine: Engine) -> int:
                 slots.remove(name)
             slots.close()
         await engine.remove_network(network_name(settings))
-        await firewall.open_again(rule_of(settings))
+        await firewall.remove(bridge_name(network_name(settings)))
         for file in (folder / "journal").glob("*.jsonl"):
             file.unlink()
     finally:

@@ -1,0 +1,141 @@
+"""What is around this node: hubs, other nodes, the control plane. Workers tell, names are
+looked up here, and the firewall's policy follows from it.
+
+Kept on disk, so that an agent that starts while no worker answers still knows its hubs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import os
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import structlog
+from pydantic import ValidationError
+
+from controlplane.messages import KnownHub, NodeSurroundings
+from controlplane.model import targets
+from controlplane.model.targets import Address, Target, of_address
+from controlplane.settings import Settings
+from workers.agent import resolvers
+from workers.agent.firewall.policy import Policy, metadata, tidy, whole
+
+LOOK_UP_SECONDS = 5.0
+LOOK_UP_EVERY_SECONDS = 60.0
+PORTS = {"http": 80, "https": 443}
+
+
+class Surroundings:
+    """One node's. `changed` is set whenever something new was told."""
+
+    def __init__(self, folder: Path, settings: Settings, *, bridge: str, address: str) -> None:
+        self._file = folder / "surroundings.json"
+        self._settings = settings
+        self._bridge = bridge
+        self._address = ipaddress.ip_address(address)
+        self._known: dict[str, tuple[Address, ...]] = {}
+        self._told = NodeSurroundings(stamp=0)
+        self._log = structlog.get_logger("agent.surroundings")
+        self.rootless = False
+
+    @property
+    def hubs(self) -> tuple[KnownHub, ...]:
+        """The hubs that ask for notebooks."""
+        return self._told.hubs
+
+    def open(self) -> None:
+        """Remember what an earlier agent was told."""
+        try:
+            self._told = NodeSurroundings.model_validate_json(self._file.read_bytes())
+        except FileNotFoundError:
+            return
+        except (OSError, ValidationError) as error:
+            # Workers tell it again at the hello.
+            self._log.warning("surroundings.unreadable", error=str(error)[:200])
+
+    def take(self, told: NodeSurroundings) -> bool:
+        """True if it says something new. What is older than the last one says nothing."""
+        before = self._told
+        if told.stamp < before.stamp:
+            return False
+        self._told = told
+        if told.model_copy(update={"stamp": before.stamp}) == before:
+            return False
+        self._save()
+        return True
+
+    async def policy(self) -> Policy:
+        """The rules that follow from all of this. Names that nobody knows now stay as they were."""
+        node = self._settings.node
+        hubs = [await self._api(hub.api_url) for hub in self.hubs]
+        clients = [of_address(target.network.network_address) for hub in hubs for target in hub]
+        closed = [*metadata(), *targets.targets(node.forbidden)]
+        for host in self._control():
+            closed += whole(a for a in await self.look_up(host) if not a.is_loopback)
+        return Policy(
+            name=self._bridge.removeprefix("gr-"),
+            bridge=self._bridge,
+            address=self._address,
+            first_port=node.first_port,
+            last_port=node.last_port,
+            hubs=tidy(target for hub in hubs for target in hub),
+            dns=targets.addresses(node.dns) or resolvers.servers(),
+            never=tidy(closed),
+            egress=targets.egress(node.egress),
+            clients=None if self.rootless else _sorted([*clients, *targets.networks(node.clients)]),
+        )
+
+    async def look_up(self, host: str) -> tuple[Address, ...]:
+        """The addresses of a host; what they were before, if nobody knows it now."""
+        try:
+            return (ipaddress.ip_address(host),)
+        except ValueError:
+            pass
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(LOOK_UP_SECONDS):
+                found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError, TimeoutError) as error:
+            self._log.warning("name.unknown", host=host, error=str(error) or "no answer")
+            return self._known.get(host, ())
+        told = {ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found}
+        self._known[host] = tuple(sorted(told, key=lambda a: (a.version, int(a))))
+        return self._known[host]
+
+    def _control(self) -> Iterable[str]:
+        """Hosts that no notebook has any business with."""
+        yield str(self._address)
+        yield from self._told.nodes
+        yield from self._told.control
+        broker = urlsplit(self._settings.amqp_url.get_secret_value()).hostname
+        if broker:
+            yield broker
+
+    async def _api(self, url: str) -> tuple[Target, ...]:
+        host, port = host_and_port(url)
+        found = await self.look_up(host)
+        return tuple(Target(network=of_address(one), ports=(port, port)) for one in found)
+
+    def _save(self) -> None:
+        new = self._file.with_suffix(".new")
+        try:
+            with open(new, "w", encoding="utf-8") as out:
+                out.write(self._told.model_dump_json())
+            os.replace(new, self._file)
+        except OSError as error:
+            self._log.warning("surroundings.not_kept", error=str(error))
+
+
+def host_and_port(url: str) -> tuple[str, int]:
+    """Of a hub's API."""
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or PORTS.get(parts.scheme, 80)
+
+
+def _sorted(networks: Iterable[targets.Network]) -> tuple[targets.Network, ...]:
+    found = set(networks)
+    return tuple(sorted(found, key=lambda n: (n.version, int(n.network_address), n.prefixlen)))
