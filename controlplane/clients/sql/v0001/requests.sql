@@ -21,6 +21,11 @@ begin
 end
 $$;
 
+-- When the time that this request gives is over.
+create function until_(ask jsonb) returns timestamptz language sql stable as $$
+  select now() + least((ask ->> 'budget_ms')::bigint, 86400000) * interval '1 millisecond'
+$$;
+
 -- The id is known: the row that it became, which a new process of its hub may hear of.
 create function request_again(l leases, ask jsonb) returns jsonb language plpgsql as $$
 begin
@@ -30,6 +35,10 @@ begin
       using errcode = 'GR001';
   end if;
   update leases set hub_process = ask ->> 'hub_process' where lease = l.lease and phase <> 'ended';
+  -- Somebody came back for a place in line: with more time, and a seal that lasts as long.
+  update leases set deadline = until_(ask), sealed = ask ->> 'sealed'
+  where lease = l.lease and phase = 'waiting' and deadline < until_(ask)
+    and (ask ->> 'renewed')::boolean;
   return granted(l.lease);
 end
 $$;
@@ -52,7 +61,7 @@ begin
     case when reason_ is not null then 'ended' when picked is null then 'waiting'
       else 'claimed' end,
     nextval('places'),
-    now() + least((ask ->> 'budget_ms')::bigint, 86400000) * interval '1 millisecond',
+    until_(ask),
     picked, (select n.node from notebooks n where n.notebook = picked),
     ask ->> 'sealed', reason_, coalesce(detail_, ''), coalesce(ask ->> 'traceparent', '');
 end

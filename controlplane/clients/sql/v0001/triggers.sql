@@ -97,7 +97,11 @@ begin
     return null;
   end if;
   perform must_stay('lease', to_jsonb(old), to_jsonb(new),
-    'lease', 'hub', 'user', 'server', 'prefix', 'pool', 'place', 'created_at', 'deadline');
+    'lease', 'hub', 'user', 'server', 'prefix', 'pool', 'place', 'created_at');
+  -- Whoever comes back for a place in line has more time; an order was given its time once.
+  if old.phase <> 'waiting' or new.phase <> 'waiting' or new.deadline < old.deadline then
+    perform must_stay('lease', to_jsonb(old), to_jsonb(new), 'deadline');
+  end if;
   if new.phase <> old.phase then
     perform must_be_legal('lease', old.phase, new.phase);
     new.phase_at := now();
