@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.stack import venv
 
-NAMES = ("spawn", "warmth", "leases", "crowd")
+NAMES = ("spawn", "endure", "warmth", "leases", "crowd")
 NEEDS_UP = "There is no .venv yet: run scripts/up first, it installs what benchmarks need."
 
 
@@ -20,6 +21,8 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     if not in_environment("-m", "benchmarks", *arguments):
         return 1
+    # Told to stop, it still stops what it started and shows what it has.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Only the one that runs is imported: each needs other parts.
     module = importlib.import_module(f"benchmarks.{arguments[0]}")
     return int(module.main(arguments[1:]))
