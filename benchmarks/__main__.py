@@ -11,7 +11,7 @@ from pathlib import Path
 
 from scripts.stack import venv
 
-NAMES = ("spawn", "endure", "warmth", "leases", "crowd")
+NAMES = ("spawn", "deaths", "endure", "warmth", "leases", "crowd")
 NEEDS_UP = "There is no .venv yet: run scripts/up first, it installs what benchmarks need."
 
 

@@ -113,8 +113,12 @@ class Visit:
         """Stop it and wait until the hub knows no such server any more."""
         await self._ask("DELETE", self.of_server, good=(202, 204, 404))
         # The hub has no event for "stopped".
-        while self.server in (await self._ask("GET", self.of_user, good=(200,)))["servers"]:  # noqa: ASYNC110
+        while self.server in await self.servers():  # noqa: ASYNC110
             await asyncio.sleep(0.1)
+
+    async def servers(self) -> dict[str, Any]:
+        """The user's servers that the hub knows, by name."""
+        return dict((await self._ask("GET", self.of_user, good=(200,)))["servers"])
 
     async def _ask(self, verb: str, url: str, *, good: tuple[int, ...], **more: Any) -> Any:
         async with self.session.request(verb, exactly(url), **more) as answer:
