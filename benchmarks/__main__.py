@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.stack import venv
+from scripts.stack.screen import Trouble, tail
 
-NAMES = ("spawn", "deaths", "endure", "warmth", "leases", "crowd")
+NAMES = ("spawn", "endure", "deaths", "warmth", "leases", "crowd")
 NEEDS_UP = "There is no .venv yet: run scripts/up first, it installs what benchmarks need."
 
 
@@ -25,7 +26,16 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Only the one that runs is imported: each needs other parts.
     module = importlib.import_module(f"benchmarks.{arguments[0]}")
-    return int(module.main(arguments[1:]))
+    try:
+        return int(module.main(arguments[1:]))
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 130
+    except Trouble as trouble:
+        print(f"{trouble}\n{trouble.advice or ''}".rstrip(), file=sys.stderr)
+        if trouble.log is not None:
+            print("\n".join([str(trouble.log), *tail(trouble.log)]), file=sys.stderr)
+        return 1
 
 
 def in_environment(*command: str) -> bool:

@@ -10,7 +10,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.people import quantile
+from benchmarks.runs import quantile
 
 # name, bar, stage, seconds, and the spaces between them
 CELL, GAP = 42, 3

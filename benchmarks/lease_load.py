@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from benchmarks.people import quantile
+from benchmarks.runs import quantile
 from controlplane.errors import GreenroomError
 from controlplane.messages import LeaseRequest
 from controlplane.spawner import asking, identity

@@ -1,13 +1,12 @@
-"""The figures as a table, as JSON and as a plot."""
+"""The figures as tables for people."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from benchmarks.people import Burst, middle, quantile
+from benchmarks.goals import Goal
+from benchmarks.runs import Run, middle, quantile
 
 FIGURES = (
     "ready_p50_ms",
@@ -18,41 +17,47 @@ FIGURES = (
 )
 
 
-def summary(bursts: Sequence[Burst]) -> list[dict[str, Any]]:
-    """One row per (users, hub): medians over runs, ratios to the floor and to DockerSpawner."""
-    rows = [_row(key, bursts) for key in dict.fromkeys((b.users, b.hub) for b in bursts)]
+def summary(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """One row per (scene, users, hub): medians over runs, ratios to the floor and DockerSpawner."""
+    keys = dict.fromkeys((r.scene, r.users, r.hub) for r in runs)
+    rows = [_row(key, [r for r in runs if (r.scene, r.users, r.hub) == key]) for key in keys]
+    beside = {(row["users"], row["hub"]): row for row in rows if row["scene"] == "burst"}
     for row in rows:
         for other in ("floor", "dockerspawner"):
-            beside = next(
-                (r for r in rows if (r["users"], r["hub"]) == (row["users"], other)), None
-            )
+            found = beside.get((row["users"], other), {})
             for figure in FIGURES:
-                if beside and beside[figure]:
-                    row[f"{figure}_over_{other}"] = round(row[figure] / beside[figure], 3)
+                if found.get(figure):
+                    row[f"{figure}_over_{other}"] = round(row[figure] / found[figure], 3)
     return rows
 
 
-def _row(key: tuple[int, str], bursts: Sequence[Burst]) -> dict[str, Any]:
-    both = [b for b in bursts if (b.users, b.hub) == key]
-    mine = [b for b in both if not b.kernels]
+def _row(key: tuple[str, int, str], both: Sequence[Run]) -> dict[str, Any]:
+    # Of a scene that was only run with kernels, the starts are as good.
+    mine = [r for r in both if not r.kernels and not r.problem] or [r for r in both if r.seen]
     return {
-        "users": key[0],
-        "hub": key[1],
+        "scene": key[0],
+        "users": key[1],
+        "hub": key[2],
         "runs": len(mine),
-        "failed": sum(b.failed for b in both),
-        "ready_p50_ms": round(middle([middle(b.ready()) for b in mine]), 1),
-        "ready_p95_ms": round(middle([quantile(b.ready(), 0.95) for b in mine]), 1),
-        "after_ready_p50_ms": round(
-            middle([middle(b.after_ready()) for b in both if b.kernels]), 1
+        "failed": sum(r.failed for r in both),
+        "trouble": sum(1 for r in both if r.problem),
+        "ready_p50_ms": round(middle(middle(r.ready()) for r in mine), 1),
+        "ready_p95_ms": round(middle(quantile(r.ready(), 0.95) for r in mine), 1),
+        "after_ready_p50_ms": round(middle(middle(r.after_ready()) for r in both if r.kernels), 1),
+        "cpu_seconds": round(middle(r.cpu_seconds for r in mine), 3),
+        "cpu_seconds_less_idle": round(middle(r.cpu_seconds - r.idle_cpu_seconds for r in mine), 3),
+        "cpu_per_start": round(
+            middle((r.cpu_seconds - r.idle_cpu_seconds) / max(1, len(r.seen)) for r in mine), 3
         ),
-        "cpu_seconds": round(middle([b.cpu_seconds for b in mine]), 3),
-        "cpu_seconds_less_idle": round(
-            middle([b.cpu_seconds - b.idle_cpu_seconds for b in mine]), 3
+        "refill_seconds": round(
+            middle(r.refill_seconds for r in mine if r.refill_seconds is not None), 1
         ),
+        "cold": sum(r.cold for r in mine),
     }
 
 
 COLUMNS = (
+    ("scene", "scene"),
     ("users", "users"),
     ("hub", "hub"),
     ("runs", "runs"),
@@ -69,45 +74,51 @@ COLUMNS = (
     ("cpu_seconds_over_dockerspawner", "/docker"),
     ("cpu_seconds_less_idle", "less idle"),
     ("cpu_seconds_less_idle_over_dockerspawner", "/docker"),
+    ("cpu_per_start", "per start"),
+    ("refill_seconds", "refill s"),
+    ("cold", "cold"),
 )
 
 
 def markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """A table for people, in milliseconds and CPU seconds."""
+    """A table for people, in milliseconds and CPU seconds; empty where nothing was measured."""
     lines = [" | ".join(title for _, title in COLUMNS), " | ".join("---" for _ in COLUMNS)]
     for row in rows:
-        lines.append(" | ".join(str(row.get(key, "")) for key, _ in COLUMNS))
+        cells = (row.get(key, "") for key, _ in COLUMNS)
+        lines.append(" | ".join("" if cell != cell else str(cell) for cell in cells))
+    return _framed(lines)
+
+
+def goals(found: Sequence[Goal]) -> str:
+    """Goals and verdicts, as rows for docs/benchmarks.md."""
+    lines = ["what | goal | measured | ", "--- | --- | --- | ---"]
+    lines += [f"{g.what} | {g.goal} | {g.measured} | {g.verdict}" for g in found]
+    return _framed(lines)
+
+
+def stages(runs: Sequence[Run]) -> str:
+    """Where the milliseconds and the CPU of our starts are: medians over the runs of a scene."""
+    told = []
+    for key in dict.fromkeys((r.scene, r.users) for r in runs if r.stages):
+        mine = [r for r in runs if (r.scene, r.users) == key and r.stages and not r.kernels]
+        names = dict.fromkeys(name for r in mine for name in r.stages)
+        parts = [f"{name} {_stage(mine, name)}" for name in names]
+        told.append(f"{key[1]} x {key[0]}, ms p50/p95: {', '.join(parts)}")
+    for who in dict.fromkeys((r.scene, r.users, r.hub) for r in runs if r.cpu_by):
+        mine = [r for r in runs if (r.scene, r.users, r.hub) == who and not r.kernels]
+        names = dict.fromkeys(name for r in mine for name in r.cpu_by)
+        used = {name: middle(r.cpu_by.get(name, 0.0) for r in mine) for name in names}
+        ordered = sorted((name for name in used if used[name] >= 0.01), key=lambda n: -used[n])
+        parts = [f"{name} {used[name]:.2f}" for name in ordered]
+        told.append(f"{who[1]} x {who[2]}, {who[0]}, CPU s to the last ready: {', '.join(parts)}")
+    return "\n".join(told)
+
+
+def _stage(runs: Sequence[Run], name: str) -> str:
+    figures = [r.stages[name] for r in runs if name in r.stages]
+    p50, p95 = (middle(each[share] for each in figures) for share in ("p50", "p95"))
+    return f"{p50:.0f}/{p95:.0f}"
+
+
+def _framed(lines: Sequence[str]) -> str:
     return "\n".join(f"| {line} |" for line in lines)
-
-
-def write(directory: Path, bursts: Sequence[Burst], told: dict[str, Any]) -> Path:
-    """`spawn.json` with every person's figures, `spawn.md` and `spawn.png`."""
-    directory.mkdir(parents=True, exist_ok=True)
-    rows = summary(bursts)
-    body = {"machine": told, "rows": rows, "bursts": [b.as_dict() for b in bursts]}
-    path = directory / "spawn.json"
-    path.write_text(json.dumps(body, indent=1) + "\n")
-    (directory / "spawn.md").write_text(markdown(rows) + "\n")
-    plot(directory / "spawn.png", bursts)
-    return path
-
-
-def plot(path: Path, bursts: Sequence[Burst]) -> None:
-    """Ready times of every person, by users and hub, on a logarithmic axis."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    keys = list(dict.fromkeys((b.users, b.hub) for b in bursts))
-    figure, axes = pyplot.subplots(figsize=(8, 0.6 * len(keys) + 1.5))
-    for at, key in enumerate(keys):
-        values = [v / 1000 for b in bursts if (b.users, b.hub) == key for v in b.ready()]
-        axes.plot(values, [at] * len(values), "o", alpha=0.35, markersize=5)
-    axes.set_yticks(range(len(keys)), [f"{users} x {hub}" for users, hub in keys])
-    axes.set_xscale("log")
-    axes.set_xlabel("seconds from the click to ready, each person")
-    axes.grid(axis="x", which="both", alpha=0.3)
-    axes.invert_yaxis()
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)

@@ -10,14 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import mean
 
-from benchmarks import cpu, hubs, machine, spawn
-from scripts.stack import commands, demo, processes, services
+from benchmarks import bursts, cpu, hubs, machine, memory, stock
+from scripts.stack import commands
 from scripts.stack.demo import Demo
 from scripts.stack.places import CHECKOUT
 
 MIB = 2**20
-KIB = 2**10
-_PARTS = (*demo.WORKERS, *services.PRIVATE)
 # Version 1 of cgroups, as engines on Debian 12 may use it, and version 2.
 CPU_FILES = (
     "/sys/fs/cgroup/cpuacct/docker/{id}/cpuacct.usage",
@@ -46,21 +44,22 @@ def main(arguments: Sequence[str]) -> int:
 
 
 async def _measure(stack: Demo, *, warm: int, idle: float) -> dict[str, object]:
-    await spawn.wait_for(stack, warm)
+    async with stock.watching(stack) as held:
+        await held.wait_ready(warm, seconds=bursts.REST_SECONDS)
     ids = _containers(stack)
     cpu_to_warm = [_cpu_seconds(each) for each in ids]
     await machine.quiet()
     await asyncio.sleep(idle)
-    roots = _control_plane(stack)
+    roots = bursts.control_plane(stack)
     before = cpu.seconds(roots)
     await asyncio.sleep(idle)
     used = sum(cpu.used(before, cpu.seconds(roots)).values())
-    pids = [each for root in roots.values() for each in _tree(root)]
+    pids = [each for root in roots.values() for each in memory.tree(root)]
     return {
         "warm_notebooks": len(ids),
         "cpu_seconds_to_warm_mean": round(mean(cpu_to_warm), 2),
         "anonymous_mib_mean": round(mean(_anonymous(each) for each in ids) / MIB, 1),
-        "control_plane_pss_mib": round(sum(_pss(pid) for pid in pids) / MIB, 1),
+        "control_plane_pss_mib": round(sum(memory.of(roots).values()), 1),
         "control_plane_share_of_a_core": round(used / idle, 4),
         "control_plane_processes": len(pids),
     }
@@ -90,23 +89,3 @@ def _cpu_seconds(container: str) -> float:
 def _anonymous(container: str) -> int:
     values = dict(line.split() for line in _read(MEMORY_FILES, container).splitlines())
     return int(values.get("total_rss") or values["anon"])
-
-
-def _control_plane(stack: Demo) -> dict[str, int]:
-    """Agent, workers and the three services: the pid of each that runs."""
-    known = {name: processes.known(stack.place, name) for name in _PARTS}
-    return {name: each.pid for name, each in known.items() if each is not None and each.alive}
-
-
-def _tree(pid: int) -> list[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(each for child in children for each in _tree(int(child)))]
-
-
-def _pss(pid: int) -> int:
-    """Proportional share, so that memory shared by Postgres' processes counts once."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except FileNotFoundError:
-        return 0
-    return sum(int(line.split()[1]) * KIB for line in lines if line.startswith("Pss:"))

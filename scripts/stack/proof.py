@@ -144,13 +144,13 @@ class Stopwatch:
         return round((time.monotonic() - self.began) * 1000, 1)
 
 
-def visiting(token: str) -> aiohttp.ClientSession:
-    """A session that speaks to hub and notebooks with this token."""
+def visiting(token: str, *, seconds: float = DEADLINE_SECONDS) -> aiohttp.ClientSession:
+    """A session that speaks to hub and notebooks with this token; one request takes so long."""
     return aiohttp.ClientSession(
         # Many people may share it, and none of them queues behind another here.
         connector=aiohttp.TCPConnector(limit=0),
         headers={"Authorization": f"token {token}"},
-        timeout=aiohttp.ClientTimeout(total=DEADLINE_SECONDS),
+        timeout=aiohttp.ClientTimeout(total=seconds),
     )
 
 
