@@ -52,7 +52,7 @@ def running(*, warm: int, kinds: tuple[str, ...]) -> Iterator[tuple[Demo, dict[s
         stop()
         try:
             stack = _control_plane(PLACE, warm)
-            yield stack, {kind: _start_hub(stack, kind) for kind in kinds}
+            yield stack, {kind: start_hub(stack, kind) for kind in kinds}
         finally:
             stop()
 
@@ -140,7 +140,8 @@ def homes(stack: Demo, users: list[str]) -> None:
         os.chown(home, *HOME_OWNER)
 
 
-def _start_hub(stack: Demo, kind: str) -> Hub:
+def start_hub(stack: Demo, kind: str) -> Hub:
+    """Start a hub of this kind and its proxy beside `stack`, and wait until it answers."""
     place = stack.place
     url = f"http://127.0.0.1:{ports.port_for(place, f'public-{kind}')}"
     api = f"http://127.0.0.1:{ports.port_for(place, f'proxy-api-{kind}')}"
