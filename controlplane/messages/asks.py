@@ -70,12 +70,16 @@ class LineQuestion(Message):
 
 @message
 class HubHello(Message):
-    """A hub process is here: answered with `hub.snapshot`."""
+    """A hub process is here: answered with `hub.snapshot`.
+
+    `clients`: hosts that reach notebooks besides the API's own: a proxy elsewhere.
+    """
 
     TYPE: ClassVar[str] = "hub.hello.v1"
     hub: HubId
     hub_process: HubProcess
     api_url: Url
+    clients: tuple[Text, ...] = Field((), max_length=16)
 
 
 @message

@@ -69,11 +69,12 @@ class RetireNotebook(Message):
 
 
 class KnownHub(Message):
-    """A hub, and where notebooks reach its API."""
+    """A hub, where notebooks reach its API, and which hosts besides reach notebooks."""
 
     TYPE: ClassVar[str] = "node.hub.v1"
     hub: HubId
     api_url: Url
+    clients: tuple[Text, ...] = Field((), max_length=16)
 
 
 @message

@@ -72,7 +72,9 @@ class Surroundings:
         """The rules that follow from all of this. Names that nobody knows now stay as they were."""
         node = self._settings.node
         hubs = [await self._api(hub.api_url) for hub in self.hubs]
-        clients = [of_address(target.network.network_address) for hub in hubs for target in hub]
+        clients = [target.network for hub in hubs for target in hub]
+        for host in {host for hub in self.hubs for host in hub.clients}:
+            clients += map(of_address, await self.look_up(host))
         closed = [*metadata(), *targets.targets(node.forbidden)]
         for host in self._control():
             closed += whole(a for a in await self.look_up(host) if not a.is_loopback)

@@ -18,7 +18,7 @@ LOOK_EVERY_SECONDS = 1.0
 def work(tools: Tools) -> Work:
     """Everything that a liveness process does."""
     outbox = Outbox(tools.postgres, tools.broker, every_seconds=SPARE_SWEEP_SECONDS)
-    watch = Watch(tools.postgres, tools.broker, outbox)
+    watch = Watch(tools, outbox)
     return Work(
         lanes=[_lane(watch)],
         ticks=[

@@ -8,12 +8,12 @@ from typing import cast
 import structlog
 
 from controlplane import failpoints, telemetry
+from controlplane.apply import surroundings
 from controlplane.apply.outbox import Outbox
-from controlplane.clients.postgres import Postgres
-from controlplane.clients.rabbitmq import Broker
 from controlplane.decide.liveness import Move, plan, recovery
 from controlplane.messages import Envelope, NodeHeartbeat, NodeHello, NodeInventory
 from controlplane.model import Node, NodeState
+from workers.tools import Tools
 
 # A watcher that missed looks (stopped, Postgres away) has also missed writing heartbeats.
 LOOKS_WITHOUT_GAP = timedelta(seconds=3)
@@ -24,9 +24,10 @@ log = structlog.get_logger()
 class Watch:
     """One copy's view: any number of them write the same rows by compare-and-set."""
 
-    def __init__(self, postgres: Postgres, broker: Broker, outbox: Outbox) -> None:
-        self._postgres = postgres
-        self._broker = broker
+    def __init__(self, tools: Tools, outbox: Outbox) -> None:
+        self._postgres = tools.postgres
+        self._broker = tools.broker
+        self._settings = tools.settings
         self._outbox = outbox
         self._since: datetime | None = None
         self._looked_at: datetime | None = None
@@ -34,12 +35,18 @@ class Watch:
         self._alarm = ""
 
     async def hello(self, envelope: Envelope) -> None:
-        """An agent started or connected again."""
+        """An agent started or connected again: it hears what is around it.
+
+        The others hear of it where it is new: what it publishes is closed to their notebooks.
+        """
         report = cast(NodeHello, envelope.message)
+        known = {node.address for node in await self._postgres.nodes.list()}
         node = await self._postgres.nodes.hello(report)
         failpoints.reach("liveness.hello.committed")
         self._outbox.wake()
         log.info("node.hello", node=node.node, epoch=report.epoch, state=node.state.value)
+        told = report.node if report.address in known else None
+        await surroundings.tell(self._broker, self._postgres, self._settings, node=told)
 
     async def heartbeat(self, envelope: Envelope) -> None:
         """An agent lives. Without its engine a node is of no more use than a silent one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from controlplane.clients.postgres import answers
 from controlplane.clients.postgres.answers import Granted
@@ -18,9 +19,16 @@ class Hubs:
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
 
-    async def hello(self, hub: str, hub_process: str, api_url: str) -> None:
+    async def hello(
+        self, hub: str, hub_process: str, api_url: str, *, clients: Sequence[str] = ()
+    ) -> None:
         """From here on the answers for this hub's open leases go to this process."""
-        await self._driver.call("hub_hello", hub, hub_process, api_url)
+        await self._driver.call("hub_hello", hub, hub_process, api_url, list(clients))
+
+    async def surroundings(self) -> dict[str, Any]:
+        """`stamp` (milliseconds), `hubs` ({hub, api_url, clients}), `nodes` {name: address}."""
+        (found,) = await self._driver.rows(query("surroundings"))
+        return dict(found)
 
     async def snapshot(self, hub: str) -> tuple[list[Lease], list[Pool]]:
         """Its open leases, without their seal, and the pools that can be asked for."""

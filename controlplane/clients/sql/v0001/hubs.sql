@@ -1,8 +1,10 @@
-create function hub_hello(hub_ text, process_ text, api_url_ text) returns jsonb
+create function hub_hello(hub_ text, process_ text, api_url_ text, clients_ text[]) returns jsonb
 language plpgsql as $$
 begin
-  insert into hubs (hub, hub_process, api_url) values (hub_, process_, api_url_)
-  on conflict (hub, hub_process) do update set api_url = excluded.api_url, last_seen = now();
+  insert into hubs (hub, hub_process, api_url, clients)
+  values (hub_, process_, api_url_, clients_)
+  on conflict (hub, hub_process) do update
+  set api_url = excluded.api_url, clients = excluded.clients, last_seen = now();
   perform from leases where hub = hub_ and phase <> 'ended' and hub_process <> process_
   order by lease for update;
   update leases set hub_process = process_

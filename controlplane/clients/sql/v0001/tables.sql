@@ -189,6 +189,7 @@ create table hubs (
   hub text not null,
   hub_process text not null,
   api_url text not null,
+  clients text[] not null default '{}',
   last_seen timestamptz not null default now(),
   primary key (hub, hub_process)
 );
