@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 from uuid import uuid4
 
 from controlplane.apply.sending import Sending, send
 from controlplane.clients import rabbitmq as routes
 from controlplane.clients.rabbitmq import Broker
-from controlplane.messages import HubSnapshot, KnownLease, KnownPool, LinePlaces
+from controlplane.decide.expect import Shelf, Shelves, expect
+from controlplane.messages import (
+    HubPools,
+    HubSnapshot,
+    KnownLease,
+    KnownPool,
+    LinePlaces,
+    Message,
+)
 from controlplane.model.rows import Lease, Pool
 
 # Half of what an envelope may hold: the estimate below leaves out quotes and commas.
 PART_BYTES = 32 * 1024
 PART_ITEMS = 200
+
+M = TypeVar("M", bound=Message)
 
 
 async def snapshot(
@@ -34,6 +45,32 @@ async def snapshot(
         await send(broker, [Sending(body=body, route=routes.hub(hub_process))])
 
 
+async def shelves(
+    broker: Broker, hub: str, hub_process: str, offer: Shelves, paces: Mapping[str, float | None]
+) -> None:
+    """All pools as they are now. `paces`: notebooks becoming ready per second. `Unavailable`."""
+    known = [_shelf(each, paces.get(each.pool.name)) for each in offer.shelves]
+    parts = list(_parts(known))
+    id = uuid4().hex
+    for number, items in enumerate(parts, start=1):
+        body = HubPools(
+            hub=hub,
+            snapshot=id,
+            part=number,
+            parts=len(parts),
+            pools=tuple(items),
+            max_per_user=offer.limits.max_per_user,
+            max_per_group=offer.limits.max_per_group,
+            held=dict(offer.of_groups),
+        )
+        await send(broker, [Sending(body=body, route=routes.hub(hub_process))])
+
+
+def _shelf(shelf: Shelf, pace: float | None) -> KnownPool:
+    now = {"outlook": expect(shelf, pace), "held": dict(shelf.of_groups)}
+    return known_pool(shelf.pool).model_copy(update=now)
+
+
 async def places(broker: Broker, hub_process: str, told: Iterable[LinePlaces]) -> None:
     """Tell one hub process where its people stand. Raises `Unavailable`."""
     route = routes.hub(hub_process)
@@ -47,6 +84,7 @@ def known_lease(lease: Lease) -> KnownLease:
         user=lease.user,
         server=lease.server,
         phase=lease.phase.value,
+        pool=lease.pool,
         url=lease.url,
     )
 
@@ -56,6 +94,7 @@ def known_pool(pool: Pool) -> KnownPool:
     container = pool.spec.container
     return KnownPool(
         pool=pool.name,
+        display_name=pool.spec.display_name,
         description=pool.spec.description,
         groups=pool.spec.groups,
         image=container.image,
@@ -63,12 +102,15 @@ def known_pool(pool: Pool) -> KnownPool:
         cpus=container.resources.cpus,
         run_as=container.run_as,
         home=container.storage.target if container.storage else "",
+        paused=pool.spec.paused,
+        max_per_user=pool.spec.max_per_user,
+        max_per_group=pool.spec.max_per_group,
     )
 
 
-def _parts(items: list[KnownLease | KnownPool]) -> Iterable[list[KnownLease | KnownPool]]:
+def _parts(items: Iterable[M]) -> Iterable[list[M]]:
     """At least one part, each short enough for one message."""
-    part: list[KnownLease | KnownPool] = []
+    part: list[M] = []
     size = 0
     for item in items:
         length = len(item.model_dump_json(ensure_ascii=True))

@@ -11,6 +11,7 @@ happenings   what Postgres decided -> whoever listens
 from __future__ import annotations
 
 from controlplane.messages.answers import (
+    HubPools,
     HubSnapshot,
     KnownLease,
     KnownPool,
@@ -19,6 +20,7 @@ from controlplane.messages.answers import (
     LeaseServing,
     LinePlaces,
     Place,
+    PoolOutlook,
 )
 from controlplane.messages.asks import (
     EVERY_LEASE,
@@ -27,6 +29,7 @@ from controlplane.messages.asks import (
     LeaseRelease,
     LeaseRequest,
     LineQuestion,
+    PoolsQuestion,
 )
 from controlplane.messages.commands import (
     ActivateNotebook,
@@ -62,6 +65,7 @@ __all__ = [
     "Held",
     "HubHello",
     "HubInventory",
+    "HubPools",
     "HubSnapshot",
     "KnownHub",
     "KnownLease",
@@ -81,6 +85,8 @@ __all__ = [
     "NodeSurroundings",
     "NotebookGone",
     "Place",
+    "PoolOutlook",
+    "PoolsQuestion",
     "Report",
     "RetireNotebook",
     "RunAccepted",

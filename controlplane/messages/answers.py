@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -89,14 +89,39 @@ class KnownLease(Message):
     user: UserName
     server: ServerName
     phase: Literal["waiting", "claimed", "serving"]
+    pool: Text = ""
     url: Url | None = None
 
 
+class PoolOutlook(Message):
+    """What somebody who asks a pool now may expect.
+
+    `warm`: notebooks that this hub could be given at once. `wait_seconds`: for whoever stands
+    in line next, None while it is not known.
+    """
+
+    TYPE: ClassVar[str] = "hub.pool.outlook.v1"
+    warm: int
+    warming: int = 0
+    waiting: int = 0
+    why: Literal["ready", "warming", "at_capacity", "nothing_coming"]
+    wait_seconds: float | None = None
+    detail: Text = ""
+
+
+Counts = Annotated[dict[Text, int], Field(max_length=200)]
+
+
 class KnownPool(Message):
-    """What a hub may know of a pool."""
+    """What a hub may know of a pool.
+
+    `max_per_user`, `max_per_group`: its limits. `held`: this hub's open leases of the pool by
+    group, for the groups that the limits name. `outlook` is there in answers to a question.
+    """
 
     TYPE: ClassVar[str] = "hub.pool.v1"
     pool: PoolName
+    display_name: Text = ""
     description: Text = ""
     groups: tuple[Text, ...] = ()
     image: Text = ""
@@ -104,6 +129,29 @@ class KnownPool(Message):
     cpus: float = 0.0
     run_as: Text = "image"
     home: Text = ""
+    paused: bool = False
+    max_per_user: int | None = None
+    max_per_group: Counts = Field(default_factory=dict)
+    held: Counts = Field(default_factory=dict)
+    outlook: PoolOutlook | None = None
+
+
+@message
+class HubPools(Message):
+    """All pools as they are now, and the limits over all of them; in parts when it is long.
+
+    Parts are those of `hub.snapshot`; each says the limits. `held` counts as in a pool.
+    """
+
+    TYPE: ClassVar[str] = "hub.pools.v1"
+    hub: HubId
+    snapshot: Text
+    part: int = 1
+    parts: int = 1
+    pools: tuple[KnownPool, ...] = Field((), max_length=200)
+    max_per_user: int | None = None
+    max_per_group: Counts = Field(default_factory=dict)
+    held: Counts = Field(default_factory=dict)
 
 
 @message

@@ -69,6 +69,15 @@ class LineQuestion(Message):
 
 
 @message
+class PoolsQuestion(Message):
+    """What can be had right now? Asked when somebody looks; answered with `hub.pools`."""
+
+    TYPE: ClassVar[str] = "pools.question.v1"
+    hub: HubId
+    hub_process: HubProcess
+
+
+@message
 class HubHello(Message):
     """A hub process is here: answered with `hub.snapshot`.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,15 @@ def test_each_message_type_has_its_sample_and_each_sample_its_type() -> None:
     assert sampled == set(known_types())
 
 
+def holds(now: Any, then: Any) -> bool:
+    """Later versions of us may add fields with defaults, at any depth: what was said must stay."""
+    if isinstance(now, dict) and isinstance(then, dict):
+        return all(key in now and holds(now[key], said) for key, said in then.items())
+    if isinstance(now, list) and isinstance(then, list):
+        return len(now) == len(then) and all(map(holds, now, then))
+    return bool(now == then)
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_a_sample_reads_as_its_type_and_says_the_same_when_written_again(file: Path) -> None:
     raw = file.read_bytes()
@@ -29,8 +39,7 @@ def test_a_sample_reads_as_its_type_and_says_the_same_when_written_again(file: P
 
     assert type(envelope.message) is known_types()[file.stem]
     assert envelope.traceparent == wrapped["traceparent"]
-    # Later versions of us may add fields with defaults: what the sample says must stay.
-    assert again | wrapped["data"] == again
+    assert holds(again, wrapped["data"])
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

@@ -2,6 +2,7 @@
 
 requests       what hubs ask: a notebook, the end of a lease, where it stands
 hubs           a hub process arrives, or lists what it knows
+pools          what a form shows: what is warm, how long it takes
 reports        what agents say of activations
 inventories    what agents hold, put together from parts
 line           who waits, and what they are told
@@ -26,6 +27,7 @@ from controlplane.messages import (
     Message,
     Moved,
     NodeInventory,
+    PoolsQuestion,
     RunAccepted,
     RunActivated,
     RunExited,
@@ -35,6 +37,7 @@ from controlplane.messages import (
 from workers.lease.hubs import Hubs
 from workers.lease.inventories import Inventories
 from workers.lease.line import LinesOfPools
+from workers.lease.pools import PoolsOfHubs
 from workers.lease.reports import Reports
 from workers.lease.requests import Requests
 from workers.lease.sweeps import Sweeps
@@ -80,12 +83,14 @@ def _but_for(kind: type[Message], lane: Lane) -> Lane:
 def _requests(tools: Tools, effects: LeaseEffects, line: LinesOfPools) -> Lane:
     requests = Requests(tools, effects, line)
     hubs = Hubs(tools, effects, line)
+    pools = PoolsOfHubs(tools)
     return Lane(
         queue="lease.requests",
         handlers={
             LeaseRequest: requests.request,
             LeaseRelease: requests.release,
             LineQuestion: requests.question,
+            PoolsQuestion: pools.question,
             HubHello: hubs.hello,
             HubInventory: hubs.inventory,
         },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,8 +10,13 @@ from controlplane.clients.postgres import answers
 from controlplane.clients.postgres.answers import Granted
 from controlplane.clients.postgres.driver import Driver
 from controlplane.clients.postgres.queries import query
+from controlplane.decide.expect import Shelf, Shelves
+from controlplane.decide.lease_snapshot import Line
 from controlplane.messages import EVERY_LEASE
+from controlplane.model import Limits
 from controlplane.model.rows import Lease, Pool
+
+_NUMBERS = ("warming", "held", "leaving", "nodes", "free", "failures", "warm_seconds")
 
 
 class Hubs:
@@ -36,6 +42,19 @@ class Hubs:
         pools = await self._driver.rows(query("offered_pools"))
         return [answers.lease(row) for row in leases], [answers.pool(row) for row in pools]
 
+    async def shelves(self, hub: str) -> Shelves:
+        """Every pool as this hub may use it now, and the limits that its people fall under."""
+        rows = await self._driver.rows(query("shelves"), hub)
+        limits = await self._driver.rows(query("limits"))
+        over_all = Limits.model_validate(limits[0]["spec"]) if limits else Limits()
+        named = over_all.max_per_group
+        held = (
+            await self._driver.rows(query("held_of_groups"), hub, json.dumps(named))
+            if named
+            else [{}]
+        )
+        return Shelves(shelves=tuple(map(_shelf, rows)), limits=over_all, of_groups=held[0])
+
     async def inventory(
         self,
         hub: str,
@@ -52,3 +71,23 @@ class Hubs:
         """
         rows = await self._driver.call("hub_inventory", hub, hub_process, list(leases), *between)
         return [answers.granted(row) for row in rows]
+
+
+def _shelf(row: dict[str, Any]) -> Shelf:
+    pool = answers.pool(row["pool"])
+    line = Line(
+        pool=pool.name,
+        taken_at=answers.moment(row["taken_at"]),
+        waiting=(),
+        ready=row["warm"],
+        maximum=pool.spec.maximum,
+        paused=pool.spec.paused,
+        **{name: row[name] for name in _NUMBERS},
+    )
+    return Shelf(
+        pool=pool,
+        line=line,
+        warm=row["warm"],
+        waiting=row["waiting"],
+        of_groups=row["of_groups"],
+    )

@@ -18,7 +18,14 @@ EXCHANGES = {
     "suspect": "fanout",
     "quarantine": "fanout",
 }
-REQUESTS = ("lease.request", "lease.release", "line.question", "hub.hello", "hub.inventory")
+REQUESTS = (
+    "lease.request",
+    "lease.release",
+    "line.question",
+    "pools.question",
+    "hub.hello",
+    "hub.inventory",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
