@@ -8,6 +8,11 @@ traits         which inherited traits are honoured, owned by the pool, or withou
 outcome        what a person is told when it does not work
 refusal        how the hub is told
 claim          one lease as this process knows it
+keeping        a start that steps aside, and whoever comes back
+places         who waits in line, in a start() or outside
+in_line        the refusal that asks to come back
+page           what a browser shows meanwhile
+resumption     what a later start needs to take up a lease
 memory         the last snapshot
 road           what is needed of a broker, and where it is
 door           the connection that all spawners share

@@ -57,6 +57,8 @@ class Claim:
         self.in_line: InLine | None = None
         self.served: LeaseServing | None = None
         self.ended: LeaseEnded | None = None
+        # Its start() waits no longer; the lease goes on.
+        self.aside = False
         self._on_end = on_end
         self._changed = asyncio.Event()
 
@@ -106,15 +108,22 @@ class Claim:
         if was_serving and self._on_end is not None:
             self._on_end()
 
+    def step_aside(self) -> None:
+        """Whoever waits for the answer is to wait elsewhere."""
+        self.aside = True
+        self._tell()
+
+    def take_up(self, on_end: Callable[[], None]) -> None:
+        """Another start() waits for it from now on."""
+        self.aside, self._on_end = False, on_end
+
     async def wait_settled(self, seconds: float) -> bool:
-        """Whether the answer is there within so many seconds."""
-        try:
-            async with asyncio.timeout(max(seconds, 0)):
-                while not self.settled:
-                    await self._changed.wait()
-        except TimeoutError:
-            pass
-        return self.settled
+        """Whether the answer is there within so many seconds, or the wait is over without."""
+        return await self._wait(lambda: self.settled or self.aside, seconds)
+
+    async def wait_heard(self, seconds: float) -> bool:
+        """Whether anything at all was heard of it within so many seconds."""
+        return await self._wait(lambda: self.phase != "asking", seconds)
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         """What to show to the person who waits; each listener gets all that is still true."""
@@ -124,9 +133,18 @@ class Claim:
             if event != shown:
                 shown = event
                 yield event.copy()
-            if self.settled:
+            if self.settled or self.aside:
                 return
             await changed.wait()
+
+    async def _wait(self, true: Callable[[], bool], seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(max(seconds, 0)):
+                while not true():
+                    await self._changed.wait()
+        except TimeoutError:
+            pass
+        return true()
 
     def _rise(self, phase: Phase) -> bool:
         if _STRENGTH[phase] <= _STRENGTH[self.phase]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from traitlets import HasTraits, Instance, List, Unicode, default
+from traitlets import Float, HasTraits, Instance, Integer, List, Unicode, default
 
 from controlplane.spawner import entrance, options, traits
 from controlplane.spawner.door import Door
@@ -27,6 +27,15 @@ class Configuration(HasTraits):
     hub_id = Unicode(
         help="This hub's name, the same after a restart. Default: kept in the file "
         "greenroom-hub-id beside the hub's cookie secret."
+    ).tag(config=True)
+    hold_in_start = Integer(
+        50,
+        min=0,
+        help="So many people of this hub wait in line as pending starts, which the hub limits "
+        "by concurrent_spawn_limit; the others are sent a page that comes back for their place.",
+    ).tag(config=True)
+    keep_place_seconds = Float(
+        60.0, min=1.0, help="So long a place in line is kept for who was sent such a page."
     ).tag(config=True)
     door = Instance(Door, help="The connection that all spawners of this process share.")
 

@@ -32,6 +32,7 @@ from controlplane.messages import (
 from controlplane.spawner import identity
 from controlplane.spawner.claim import Claim
 from controlplane.spawner.memory import Memory
+from controlplane.spawner.places import Kept, Places, Who
 from controlplane.spawner.road import Address, Road
 
 INVENTORY_SECONDS = 10.0
@@ -43,6 +44,12 @@ ASK_SECONDS = 4.0
 RELEASE_SECONDS = 2.0
 AGAIN_SECONDS = 0.2
 PREFETCH = 64
+# Places that nobody came back for are looked for so often.
+SWEEP_SECONDS = 2.0
+# So long a place in line is kept, where the configuration says nothing else.
+KEEP_PLACE_SECONDS = 60.0
+# A server that runs, and that the hub gave up because it could not reach it.
+KEEP_SERVER_SECONDS = 24 * 3600.0
 # What one inventory message can carry.
 LEASES_AT_MOST = 1500
 
@@ -72,7 +79,9 @@ class Door:
         self.hub = address.hub
         self.hub_process = identity.hub_process()
         self.memory = Memory()
-        self.unsure: set[tuple[str, str]] = set()
+        self.unsure: set[Who] = set()
+        self.places = Places()
+        self.keep_seconds = KEEP_PLACE_SECONDS
         self._address = address
         self._log = log
         self._claims: dict[str, Claim] = {}
@@ -102,6 +111,9 @@ class Door:
                 self._repeat(self.tell_inventory, INVENTORY_SECONDS), name="greenroom-inventory"
             ),
             asyncio.create_task(self._ask_for_snapshots(), name="greenroom-hello"),
+            asyncio.create_task(
+                self._repeat(self.sweep_places, SWEEP_SECONDS), name="greenroom-places"
+            ),
         ]
 
     async def close(self) -> None:
@@ -130,6 +142,31 @@ class Door:
     def let_go(self, claim: Claim) -> None:
         """Nobody here knows this lease any more."""
         self._claims.pop(claim.lease, None)
+
+    def keep(self, claim: Claim, who: Who, over: Callable[[], None] = lambda: None) -> Kept:
+        """Keep this lease for a later start() of its person; the inventory names it meanwhile.
+
+        `over` is called when it is given up instead.
+        """
+        now = self.now()
+        lasts = KEEP_SERVER_SECONDS if claim.phase == "serving" else self.keep_seconds
+        kept = Kept(who=who, claim=claim, until=now + lasts, seen=now, over=over)
+        self.hold(claim)
+        self.places.keep(kept)
+        return kept
+
+    async def drop(self, kept: Kept) -> None:
+        """Nobody takes this lease up any more. Never fails, as `release`."""
+        self.let_go(kept.claim)
+        kept.over()
+        if kept.claim.ended is None:
+            kept.claim.end(LeaseEnded(lease=kept.claim.lease, reason="cancelled"))
+            await self.release(kept.claim.lease, "cancelled")
+
+    async def sweep_places(self) -> None:
+        """Release the places that nobody came back for in time."""
+        for kept in self.places.lapsed(self.now()):
+            await self.drop(kept)
 
     async def snapshot(self, seconds: float) -> bool:
         """Whether a snapshot is there, waiting for the first one for so long."""
@@ -223,6 +260,8 @@ class Door:
         speaks_from = self.memory.hear(part, self.now())
         if speaks_from is None:
             return
+        if not self._snapshot.is_set():
+            self._adopt_places()
         self._snapshot.set()
         self._complaints.clear()
         for claim in list(self._claims.values()):
@@ -235,17 +274,31 @@ class Door:
                     )
                 )
 
+    def _adopt_places(self) -> None:
+        """After a restart: leases that no server of this hub names, kept for who comes back."""
+        for known in self.memory.leases.values():
+            who = known.user, known.server
+            if known.lease in self._claims or known.lease in self._releases or who in self.unsure:
+                continue
+            claim = Claim(known.lease, since=self.now())
+            claim.hear_snapshot(known, self.now())
+            self.keep(claim, who)
+
     # What goes on in the background
 
     async def tell_inventory(self) -> None:
-        """Say which leases the spawners of this process know, all of them."""
+        """Say which leases the spawners of this process know, all of them.
+
+        Before the first snapshot there may be some that an earlier process knew.
+        """
+        complete = not self.unsure and self._snapshot.is_set()
         leases = sorted(lease for lease, claim in self._claims.items() if claim.ended is None)
         for part, between in spans(leases, LEASES_AT_MOST):
             inventory = HubInventory(
                 hub=self.hub,
                 hub_process=self.hub_process,
-                complete=not self.unsure and between == EVERY_LEASE,
-                between=None if self.unsure else between,
+                complete=complete and between == EVERY_LEASE,
+                between=between if complete else None,
                 leases=tuple(part),
             )
             await self._hint(inventory, expires_ms=int(INVENTORY_SECONDS * 1000))

@@ -48,6 +48,7 @@ def door_of(spawner: Any) -> Door:
         # What our client logs goes where the hub's own lines go.
         telemetry.configure_in_hub(spawner.log)
         door = Door(address, log=spawner.log)
+        door.keep_seconds = spawner.keep_place_seconds
         door.open()
         _doors[address] = door
     return _doors[address]

@@ -15,6 +15,9 @@ try:
 except ImportError:  # JupyterHub 5
     SpawnException = None
 
+# What the installed hub takes for somebody's refusal.
+Refusal: Any = SpawnException or HTTPError
+
 
 def refusal(message: str, *, reason: str, status: int = 400, retry_after: int = 0) -> HTTPError:
     """The error to raise from `start()`.

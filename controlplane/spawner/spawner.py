@@ -19,9 +19,10 @@ from tornado.web import HTTPError
 from controlplane import failpoints
 from controlplane.errors import BadSettings, GreenroomError
 from controlplane.messages import KnownPool, LeaseEnded, LeaseRequest
-from controlplane.spawner import asking, identity, options, outcome, traits
+from controlplane.spawner import asking, identity, options, outcome, page, traits
 from controlplane.spawner.claim import Claim
-from controlplane.spawner.configuration import Configuration
+from controlplane.spawner.in_line import InLine
+from controlplane.spawner.keeping import Keeping
 from controlplane.spawner.refusal import refusal, uncount
 
 # The first question heals a lost answer, the others a lost place in the line.
@@ -31,6 +32,8 @@ QUESTION_SECONDS = 15.0
 HEDGE_SECONDS = 3.0
 # The lease worker ends a lease at its deadline; this is for the case that nobody does.
 PATIENCE_SECONDS = 3.0
+# Below the hub's own timeout, which it takes for a failure that counts.
+BEFORE_TIMEOUT_SECONDS = 1.0
 # A start that was given up waits so long for its release, which goes on without it.
 GIVE_UP_SECONDS = 0.5
 # How long a start right after the hub's own waits to be told of the pools.
@@ -40,13 +43,14 @@ ADOPTION_SECONDS = 5.0
 ADOPTED_QUESTION_SECONDS = 2.0
 
 
-class GreenroomSpawner(Configuration, Spawner):
+class GreenroomSpawner(Keeping, Spawner):
     """Hands each user a warm notebook. docs/hub.md describes its settings."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._claim: Claim | None = None
         self._restored = False
+        # From get_url(), which only a hub that starts calls, until it decided.
+        self._hub_checks = False
         self._asked = asyncio.Event()
         self._notices: set[asyncio.Task[Any]] = set()
         if self.user is not None:
@@ -74,6 +78,14 @@ class GreenroomSpawner(Configuration, Spawner):
 
     async def stop(self, now: bool = False) -> None:
         """Release the lease. Returns as soon as that is safe; removing is not the hub's wait."""
+        if self._hub_checks and self._claim is not None and self._claim.ended is None:
+            # Not reached by a hub that just started: nobody wanted this.
+            self._hub_checks = False
+            self._keep_place(self._claim)
+            return
+        kept = self.door.places.take(self._who)
+        if kept is not None:
+            await self.door.drop(kept)
         claim = self._forget()
         if claim is not None and claim.ended is None:
             claim.end(LeaseEnded(lease=claim.lease, reason="stopped"))
@@ -86,11 +98,15 @@ class GreenroomSpawner(Configuration, Spawner):
         # A listener may be earlier than the hooks that run before start().
         await self._asked.wait()
         if self._claim is not None:
+            addresses = self._addresses()
             async for event in self._claim.progress():
+                if "queue" in event:
+                    event["html_message"] = page.watched(event["message"], addresses)
                 yield event
 
     async def get_url(self) -> str:
         """Where the server is: from the lease, also when this hub died while it started."""
+        self._hub_checks = True
         if self._who in self.door.unsure and await self.door.snapshot(self.http_timeout):
             await self._adopt()
         claim = self._claim
@@ -105,6 +121,7 @@ class GreenroomSpawner(Configuration, Spawner):
     def load_state(self, state: dict[str, Any]) -> None:
         """Take up what `get_state` said before the hub restarted."""
         super().load_state(state)
+        self._load_resumption(state)
         if self.server is None:
             return
         lease, url = state.get("lease"), state.get("url")
@@ -118,8 +135,8 @@ class GreenroomSpawner(Configuration, Spawner):
         self._restored = True
 
     def get_state(self) -> dict[str, Any]:
-        """Lease and URL; no secrets."""
-        state: dict[str, Any] = super().get_state()
+        """Lease and URL; the token that takes the lease up again is sealed."""
+        state: dict[str, Any] = super().get_state() | self._resumption_state()
         if self._claim is not None and self._claim.phase == "serving":
             state |= {"lease": self._claim.lease, "url": self._claim.url}
             failpoints.reach("spawner.state.told")
@@ -129,6 +146,8 @@ class GreenroomSpawner(Configuration, Spawner):
         """Forget the last server."""
         super().clear_state()
         self._forget()
+        if self._resumes:
+            self._resumes = self.will_resume = False
         self._asked.clear()
 
     async def delete_forever(self) -> None:
@@ -143,36 +162,37 @@ class GreenroomSpawner(Configuration, Spawner):
     def add_poll_callback(self, callback: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """As inherited; and a server that died before the hub listened is told now."""
         super().add_poll_callback(callback, *args, **kwargs)
+        self._hub_checks = False
         if self._claim is not None and self._claim.ended is not None:
             self._notify()
 
     async def _start(self) -> str:
+        entered = self.door.now()
         request = await self._request()
-        claim = self._new_claim(request.lease, pool=request.pool)
+        claim = self._claim_of(request)
         self._hold(claim)
         self._asked.set()
         try:
-            return await self._served(claim, request)
+            return await self._served(claim, request, entered)
+        except InLine:
+            raise
         except BaseException:
             # Also when the hub cancels this: whatever happened, nobody waits for it any more.
             await self._give_up(claim)
             raise
 
-    async def _served(self, claim: Claim, request: LeaseRequest) -> str:
+    async def _served(self, claim: Claim, request: LeaseRequest, entered: float) -> str:
+        if claim.phase == "serving" and claim.url is not None:
+            return claim.url
         failpoints.reach("spawner.request.made")
         try:
             await self.door.ask(request)
         except GreenroomError as error:
             raise outcome.not_asked(error) from None
         failpoints.reach("spawner.request.confirmed")
-        seconds = request.budget_ms / 1000
-        patience = min(PATIENCE_SECONDS, seconds / 4)
-        pauses = chain((FIRST_QUESTION_SECONDS,), repeat(QUESTION_SECONDS))
-        hedge = asyncio.ensure_future(self._hedge(claim, request))
-        try:
-            await self._wait_served(claim, seconds + patience, pauses)
-        finally:
-            hedge.cancel()
+        await self._wait_answer(claim, request, entered)
+        if claim.aside and not claim.settled:
+            raise self._in_line(claim)
         failpoints.reach("spawner.serving.heard")
         if claim.ended is not None:
             raise outcome.ended(claim, claim.ended)
@@ -182,6 +202,19 @@ class GreenroomSpawner(Configuration, Spawner):
         stages = claim.served.stages if claim.served else {}
         self.log.info("lease.serving lease=%s server=%s %s", claim.lease, self._log_name, stages)
         return claim.url
+
+    async def _wait_answer(self, claim: Claim, request: LeaseRequest, entered: float) -> None:
+        seconds = request.budget_ms / 1000
+        patience = min(PATIENCE_SECONDS, seconds / 4)
+        left = self.start_timeout - BEFORE_TIMEOUT_SECONDS - (self.door.now() - entered)
+        pauses = chain((FIRST_QUESTION_SECONDS,), repeat(QUESTION_SECONDS))
+        beside = (self._hedge(claim, request), self._stand_in_line(claim))
+        tasks = [asyncio.ensure_future(each) for each in beside]
+        try:
+            await self._wait_served(claim, min(seconds + patience, left), pauses)
+        finally:
+            for task in tasks:
+                task.cancel()
 
     async def _hedge(self, claim: Claim, request: LeaseRequest) -> None:
         """Ask once more, with the same id, when nobody said anything at all."""
@@ -216,12 +249,13 @@ class GreenroomSpawner(Configuration, Spawner):
                 raise BadSettings(door.trouble)
             pool = await self._pool()
             self._check_traits(pool)
+            kept = await self._lease_to_take_up(self._choice(pool))
             environment = asking.check_environment(self.get_env())
             asking.check_hub_url(environment)
             expected = url_path_join(self.user.base_url, url_escape_path(self.name), "/")
             asking.check_prefix(self.server.base_url, expected)
             start = asking.Start(
-                lease=identity.lease_id(),
+                lease=kept or identity.lease_id(),
                 hub=door.hub,
                 hub_process=door.hub_process,
                 user=self.user.name,
@@ -232,7 +266,8 @@ class GreenroomSpawner(Configuration, Spawner):
                 budget_seconds=asking.budget(self.start_timeout),
             )
             arguments = asking.check_arguments(self.get_args())
-            return asking.request(start, environment, arguments, keys)
+            request = asking.request(start, environment, arguments, keys)
+            return request.model_copy(update={"renewed": kept is not None})
         except BadSettings as error:
             self.log.error("Greenroom's settings: %s", error)
             raise refusal(
@@ -279,15 +314,16 @@ class GreenroomSpawner(Configuration, Spawner):
         self.door.unsure.discard(self._who)
         if known is None:
             return 0
-        if self._claim is None:
-            claim = self._new_claim(known.lease, pool="")
-            claim.hear_snapshot(known, self.door.now())
-            self._hold(claim)
+        if self._claim is not None:
+            return None
+        claim = self._new_claim(known.lease, pool="")
+        claim.hear_snapshot(known, self.door.now())
+        if claim.phase == "waiting":
+            # The hub forgot this start; its person comes back for the place.
+            self._keep_place(claim)
+            return 0
+        self._hold(claim)
         return None
-
-    @property
-    def _who(self) -> tuple[str, str]:
-        return self.user.name, self.name
 
     def _new_claim(self, lease: str, *, pool: str) -> Claim:
         return Claim(lease, pool=pool, since=self.door.now(), on_end=self._notify)

@@ -40,7 +40,16 @@ def test_every_trait_is_in_the_document(name: str) -> None:
 def test_our_own_traits_are_not_of_the_hub() -> None:
     own = GreenroomSpawner.class_traits().keys() - Spawner.class_traits().keys()
 
-    assert own == {"amqp_url", "door", "hub_id", "installation", "pool", "seal_keys"}
+    assert own == {
+        "amqp_url",
+        "door",
+        "hold_in_start",
+        "hub_id",
+        "installation",
+        "keep_place_seconds",
+        "pool",
+        "seal_keys",
+    }
 
 
 def test_nothing_that_is_refused_as_foreign_is_a_trait_of_the_hub() -> None:
