@@ -136,14 +136,14 @@ def open_root(homes: Path) -> None:
 
 def squash(theatre: Theatre) -> None:
     """From now on this node's root has no right over anybody's files, as with root_squash."""
+    theatre.agent.node.threads._storage = squashed()
+
+
+def squashed() -> ThreadPoolExecutor:
+    """Threads of root that can open, make and give away nothing but root's own."""
     rights = _rights()
     keep = (rights.SETUID, rights.SETGID)
-    theatre.agent.node.threads._storage = squashed(keep)
-
-
-def squashed(keep: tuple[int, ...]) -> ThreadPoolExecutor:
-    """Threads of root that can open, make and give away nothing but root's own."""
-    return ThreadPoolExecutor(4, initializer=_rights().set_capabilities, initargs=keep)
+    return ThreadPoolExecutor(4, initializer=rights.set_capabilities, initargs=keep)
 
 
 def facts(home: Path) -> dict[str, Any]:
