@@ -7,6 +7,7 @@ Where they cannot be set the agent says which promises are missing, or with
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -22,12 +23,15 @@ MISSING = (
 )
 ANYBODY = "who reaches a notebook's port is not limited: a rootless engine hides who comes"
 
+Find = Callable[[], Awaitable[Backend | None]]
+
 
 class Firewall:
     """The rules of one node. `mode` is the setting: require, try or off."""
 
-    def __init__(self, mode: str) -> None:
+    def __init__(self, mode: str, find: Find = find) -> None:
         self._mode = mode
+        self._find = find
         self._backend: Backend | None = None
         self._policy: Policy | None = None
         self._wanted = ""
@@ -56,7 +60,7 @@ class Firewall:
             self._failed('node.firewall = "off"')
             return
         try:
-            self._backend = await find()
+            self._backend = await self._find()
         except Refused as error:
             self._failed(str(error))
         else:

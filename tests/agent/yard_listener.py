@@ -1,0 +1,45 @@
+"""Takes every connection on these ports until its standard input closes: it is run by the yard."""
+
+from __future__ import annotations
+
+import json
+import selectors
+import socket
+import sys
+
+
+def main(ports: dict[str, list[int]]) -> None:
+    ways = selectors.DefaultSelector()
+    _open(ways, ports)
+    sys.stdout.write("up\n")
+    sys.stdout.flush()
+    while True:
+        for key, _ in ways.select():
+            where = key.fileobj
+            if key.data == "end":
+                return
+            assert isinstance(where, socket.socket)
+            if key.data == "tcp":
+                where.accept()[0].close()
+            else:
+                _, who = where.recvfrom(100)
+                where.sendto(b"an answer", who)
+
+
+def _open(ways: selectors.BaseSelector, ports: dict[str, list[int]]) -> None:
+    for port in ports["tcp"]:
+        # Both families on one socket.
+        taken = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
+        ways.register(taken, selectors.EVENT_READ, "tcp")
+    for port in ports["udp"]:
+        for family, host in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+            server = socket.socket(family, socket.SOCK_DGRAM)
+            if family is socket.AF_INET6:
+                server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            server.bind((host, port))
+            ways.register(server, selectors.EVENT_READ, "udp")
+    ways.register(sys.stdin, selectors.EVENT_READ, "end")
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))
