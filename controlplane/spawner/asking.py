@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from tornado.web import HTTPError
 
 from controlplane.messages import LeaseRequest
+from controlplane.model.identity import Identity
 from controlplane.seal import Contents, Seal
 from controlplane.spawner import hub_url
 from controlplane.spawner.refusal import refusal
@@ -39,6 +40,7 @@ class Start:
     pool: str
     groups: tuple[str, ...]
     budget_seconds: float
+    identity: Identity | None = None
 
 
 def budget(start_timeout: float) -> float:
@@ -99,6 +101,7 @@ def request(
             "expires_at": datetime.now(UTC) + expires,
             "environment": environment,
             "arguments": arguments,
+            "identity": start.identity,
         }
     )
     sealed = Seal(keys).close(contents)

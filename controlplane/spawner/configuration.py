@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from traitlets import Float, HasTraits, Instance, Integer, List, Unicode, default
+from traitlets import Callable, Float, HasTraits, Instance, Integer, List, Unicode, default
 
 from controlplane.spawner import entrance, options, traits
 from controlplane.spawner.door import Door
@@ -36,6 +36,13 @@ class Configuration(HasTraits):
     ).tag(config=True)
     keep_place_seconds = Float(
         60.0, min=1.0, help="So long a place in line is kept for who was sent such a page."
+    ).tag(config=True)
+    identity = Callable(
+        default_value=None,
+        allow_none=True,
+        help="Called with the spawner at each start; may be async. Returns uid, and if it likes "
+        'gid, groups and name, of whom a notebook of a pool with run_as = "user" becomes; None: '
+        "whoever owns the home.",
     ).tag(config=True)
     door = Instance(Door, help="The connection that all spawners of this process share.")
 

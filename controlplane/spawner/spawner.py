@@ -19,7 +19,7 @@ from tornado.web import HTTPError
 from controlplane import failpoints
 from controlplane.errors import BadSettings, GreenroomError
 from controlplane.messages import KnownPool, LeaseEnded, LeaseRequest
-from controlplane.spawner import asking, identity, options, outcome, page, traits
+from controlplane.spawner import asking, identity, options, outcome, page, traits, whose
 from controlplane.spawner.claim import Claim
 from controlplane.spawner.in_line import InLine
 from controlplane.spawner.keeping import Keeping
@@ -264,6 +264,7 @@ class GreenroomSpawner(Keeping, Spawner):
                 pool=pool,
                 groups=self.group_names(),
                 budget_seconds=asking.budget(self.start_timeout),
+                identity=await whose.identity_of(self),
             )
             arguments = asking.check_arguments(self.get_args())
             request = asking.request(start, environment, arguments, keys)

@@ -113,7 +113,10 @@ FOREIGN = frozenset(
         "extra_resource_limits",
         "fs_gid",
         "gid",
+        "group_id",
+        "host_homedir_format_string",
         "image",
+        "image_homedir_format_string",
         "image_whitelist",
         "allowed_images",
         "init_containers",
@@ -124,16 +127,23 @@ FOREIGN = frozenset(
         "profile_list",
         "pvc_name",
         "read_only_volumes",
+        "run_as_root",
         "storage_capacity",
         "supplemental_gids",
         "tolerations",
         "uid",
         "use_internal_hostname",
         "use_internal_ip",
+        "user_id",
         "user_storage_pvc",
         "volume_mounts",
         "volumes",
     }
+)
+
+# What other spawners call a person's identity: here it is the `identity` hook's.
+_WHOSE = frozenset(
+    {"fs_gid", "gid", "group_id", "run_as_root", "supplemental_gids", "uid", "user_id"}
 )
 
 _ALLOWED: dict[str, tuple[Any, ...]] = {
@@ -164,7 +174,12 @@ def conflicts(values: Mapping[str, Any], pool: KnownPool | None) -> Iterator[str
         value = values[name]
         if name == "image" and pool is not None and value == pool.image:
             continue
-        if name in FOREIGN:
+        if name in _WHOSE:
+            yield (
+                f"{name} is set to {value!r}: set c.GreenroomSpawner.identity instead, which pools "
+                'with run_as = "user" obey'
+            )
+        elif name in FOREIGN:
             yield f"{name} is set to {value!r}: {_fixed(pool)}"
         elif (why := _owned(name, value, pool)) is not None:
             yield f"{name} is {value!r}: {why}"

@@ -45,6 +45,7 @@ def test_our_own_traits_are_not_of_the_hub() -> None:
         "door",
         "hold_in_start",
         "hub_id",
+        "identity",
         "installation",
         "keep_place_seconds",
         "pool",
