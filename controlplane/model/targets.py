@@ -109,8 +109,8 @@ def words(text: str) -> Iterable[str]:
 def _split(text: str) -> tuple[str, str]:
     """Host and ports, the latter "" without any."""
     if text.startswith("["):
-        host, _, rest = text[1:].partition("]")
-        return host, rest.removeprefix(":")
+        host, bracket, rest = text[1:].partition("]")
+        return (host, rest.removeprefix(":")) if bracket else (text, "")
     host, colon, ports = text.rpartition(":")
     # More than one colon is an IPv6 address without a port.
     return (host, ports) if colon and ":" not in host else (text, "")

@@ -1,0 +1,336 @@
+"""From facts to rules, and what becomes of them: no kernel here."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import REGISTRY
+
+from controlplane.errors import BadSettings, Refused, Unavailable
+from controlplane.messages import NodeSurroundings
+from controlplane.model import targets
+from controlplane.settings import NodeSettings, Settings
+from workers.agent import resolvers
+from workers.agent.firewall import iptables, nft
+from workers.agent.firewall.guard import Firewall
+from workers.agent.firewall.policy import PRIVATE_4, PRIVATE_6, Policy, metadata, tidy
+from workers.agent.surroundings import Surroundings
+
+GOLDEN = Path(__file__).parent / "golden"
+
+POLICY = Policy(
+    name="0123456789",
+    bridge="gr-0123456789",
+    address=ipaddress.ip_address("192.0.2.7"),
+    first_port=20_000,
+    last_port=29_999,
+    hubs=(targets.target("192.0.2.5:8081"), targets.target("[2001:db8::5]:8081")),
+    dns=(ipaddress.ip_address("192.0.2.53"), ipaddress.ip_address("2001:db8::53")),
+    never=(targets.target("169.254.0.0/16"), targets.target("fe80::/10")),
+    egress=targets.egress("internet, 10.1.0.0/16:443, [fd00::/8]:5432-5440"),
+    clients=targets.networks("192.0.2.5, 10.2.0.0/24, 2001:db8::5"),
+)
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("rules.nft", nft.replace(POLICY)),
+        ("rules.iptables", iptables.replace(POLICY, 4, [])),
+        ("rules.ip6tables", iptables.replace(POLICY, 6, [])),
+    ],
+)
+def test_a_policy_gives_these_rules(file: str, text: str) -> None:
+    """Read the file when this fails: it is what an admin will see."""
+    assert text == (GOLDEN / file).read_text()
+
+
+def test_removing_names_nothing_but_ours() -> None:
+    chains = iptables.chains("0123456789")
+    present = [
+        ":INPUT ACCEPT [0:0]",
+        f":{chains['host']} - [0:0]",
+        ":GR-ffffffffff-HOST - [0:0]",
+        f"-A INPUT -i gr-0123456789 -j {chains['host']}",
+        "-A INPUT -i gr-ffffffffff -j GR-ffffffffff-HOST",
+        "-A INPUT -p tcp -j ACCEPT",
+        f"-A {chains['host']} -j RETURN",
+    ]
+
+    assert iptables.remove("0123456789", present).splitlines() == [
+        "*filter",
+        f":{chains['host']} - [0:0]",
+        f"-D INPUT -i gr-0123456789 -j {chains['host']}",
+        f"-X {chains['host']}",
+        "COMMIT",
+    ]
+    assert iptables.remove("eeeeeeeeee", present) == ""
+
+
+@pytest.mark.parametrize(
+    ("before", "held"),
+    [
+        ([], True),
+        (["-A FORWARD -i gr-ffffffffff -j GR-ffffffffff-OUT"], True),
+        (["-A FORWARD -j DOCKER-USER"], False),
+    ],
+)
+def test_a_jump_counts_only_while_nobody_else_s_rule_stands_before_it(
+    before: list[str], held: bool
+) -> None:
+    jump = f"-A FORWARD -i gr-0123456789 -j {iptables.chains('0123456789')['out']}"
+
+    assert iptables.ours("0123456789", [*before, jump]) == ([jump] if held else [])
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "1.1.1.1", "2606:4700::1111", "2a00:1450::8a"])
+def test_public_addresses_are_the_internet(address: str) -> None:
+    assert not is_private(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("10.0.0.1", "172.31.255.1", "192.168.1.1", "100.64.0.1", "127.0.0.1", "169.254.169.254"),
+        *("224.0.0.251", "255.255.255.255", "198.18.0.1", "192.0.0.192", "0.0.0.0"),
+        *("::1", "fe80::1", "fc00::1", "fd00:ec2::254", "ff02::fb", "::ffff:10.0.0.1"),
+        # IPv4 inside IPv6: 6to4, Teredo, NAT64 lead to private addresses as well.
+        *("2002:a00:1::1", "2001:0:1::1", "64:ff9b::a00:1"),
+    ],
+)
+def test_special_addresses_are_not_the_internet(address: str) -> None:
+    assert is_private(address)
+
+
+def is_private(text: str) -> bool:
+    address = ipaddress.ip_address(text)
+    of_version = PRIVATE_4 if address.version == 4 else PRIVATE_6
+    return any(address in ipaddress.ip_network(one) for one in of_version)
+
+
+@pytest.mark.parametrize(
+    "address", ["169.254.169.254", "169.254.170.2", "100.100.100.200", "fd00:ec2::254"]
+)
+def test_metadata_is_closed_whatever_the_allow_list_says(address: str) -> None:
+    asked = ipaddress.ip_address(address)
+
+    assert any(asked in one.network for one in metadata())
+
+
+@dataclass
+class Kernel:
+    """A backend whose rules are in this object."""
+
+    name: str = "kernel"
+    rules: dict[str, Policy] = field(default_factory=dict)
+    replaced: int = 0
+    error: Exception | None = None
+
+    async def replace(self, policy: Policy) -> None:
+        if self.error:
+            raise self.error
+        self.replaced += 1
+        self.rules[policy.name] = policy
+
+    async def held(self, name: str) -> str:
+        return str(self.rules.get(name, ""))
+
+    async def remove(self, name: str) -> None:
+        self.rules.pop(name, None)
+
+    async def find(self) -> Kernel:
+        return self
+
+
+async def nothing_here() -> None:
+    return None
+
+
+async def broken() -> Kernel:
+    raise Refused("nft: Operation not permitted")
+
+
+async def test_the_same_rules_are_not_set_twice_and_other_ones_at_once() -> None:
+    kernel = Kernel()
+    firewall = Firewall("try", find=kernel.find)
+    await firewall.open(POLICY)
+    await firewall.change(POLICY)
+    await firewall.look()
+    once = kernel.replaced
+    other = replace(POLICY, hubs=())
+    await firewall.change(other)
+
+    assert (once, kernel.replaced, kernel.rules[POLICY.name]) == (1, 2, other)
+
+
+async def test_rules_that_are_gone_are_put_back_and_counted() -> None:
+    kernel = Kernel()
+    firewall = Firewall("try", find=kernel.find)
+    await firewall.open(POLICY)
+    before = repairs()
+    await kernel.remove(POLICY.name)
+    await firewall.look()
+
+    assert kernel.rules[POLICY.name] == POLICY
+    assert repairs() == before + 1
+    assert firewall.in_place
+
+
+@pytest.mark.parametrize("find", [nothing_here, broken])
+async def test_without_a_way_to_set_rules_it_goes_on_and_says_what_is_missing(find: Any) -> None:
+    firewall = Firewall("try", find=find)
+    await firewall.open(POLICY)
+    await firewall.look()
+
+    assert not firewall.in_place
+    assert firewall.missing
+    assert firewall.may_offer
+
+
+@pytest.mark.parametrize("find", [nothing_here, broken])
+async def test_required_rules_that_cannot_be_set_stop_the_agent(find: Any) -> None:
+    with pytest.raises(BadSettings, match=r'node\.firewall = "require"'):
+        await Firewall("require", find=find).open(POLICY)
+
+
+async def test_required_rules_that_cannot_be_put_back_take_the_node_out_of_offers() -> None:
+    kernel = Kernel()
+    firewall = Firewall("require", find=kernel.find)
+    await firewall.open(POLICY)
+    await kernel.remove(POLICY.name)
+    kernel.error = Unavailable("nft did not answer")
+    await firewall.look()
+    without = firewall.may_offer
+    kernel.error = None
+    await firewall.look()
+
+    assert (without, firewall.may_offer) == (False, True)
+
+
+async def test_a_firewall_that_is_off_touches_nothing() -> None:
+    kernel = Kernel()
+    firewall = Firewall("off", find=kernel.find)
+    await firewall.open(POLICY)
+    await firewall.look()
+
+    assert (kernel.replaced, firewall.in_place, firewall.may_offer) == (0, False, True)
+
+
+def repairs() -> float:
+    return REGISTRY.get_sample_value("greenroom_node_firewall_repairs_total") or 0.0
+
+
+# What the policy is made of
+
+
+def surroundings(folder: Path, **node: Any) -> Surroundings:
+    settings = Settings(
+        amqp_url="amqp://greenroom:secret@192.0.2.9:5672/",
+        node=NodeSettings.model_validate({"address": "192.0.2.7", "dns": "192.0.2.53", **node}),
+    )
+    return Surroundings(folder, settings, bridge="gr-0123456789", address="192.0.2.7")
+
+
+def told(stamp: int = 1, **changes: Any) -> NodeSurroundings:
+    hub = {"hub": "hub1", "api_url": "http://192.0.2.5:8081/hub/api", "clients": ["192.0.2.6"]}
+    given = {"stamp": stamp, "hubs": [hub], "nodes": ["192.0.2.8"], "control": ["192.0.2.10"]}
+    return NodeSurroundings.model_validate({**given, **changes})
+
+
+async def test_hubs_are_let_through_and_in_and_all_of_the_control_plane_is_closed(
+    tmp_path: Path,
+) -> None:
+    around = surroundings(tmp_path, clients="10.0.0.0/24", forbidden="192.0.2.11:5432")
+    around.take(told())
+
+    policy = await around.policy()
+
+    assert policy.hubs == (targets.target("192.0.2.5:8081"),)
+    assert policy.clients == targets.networks("10.0.0.0/24, 192.0.2.5, 192.0.2.6")
+    # This node, the other one, the broker, what workers named, what the setting names.
+    closed = "192.0.2.7, 192.0.2.8, 192.0.2.9, 192.0.2.10, 192.0.2.11:5432"
+    assert policy.never == tidy([*metadata(), *targets.targets(closed)])
+    assert policy.dns == (ipaddress.ip_address("192.0.2.53"),)
+
+
+async def test_a_rootless_engine_hides_who_comes(tmp_path: Path) -> None:
+    around = surroundings(tmp_path)
+    around.rootless = True
+
+    assert (await around.policy()).clients is None
+
+
+def test_an_older_word_than_the_last_says_nothing(tmp_path: Path) -> None:
+    around = surroundings(tmp_path)
+
+    assert around.take(told(2))
+    assert not around.take(told(1, hubs=()))
+    assert not around.take(told(3))
+    assert around.take(told(4, hubs=()))
+    assert around.hubs == ()
+
+
+def test_the_next_agent_knows_what_the_last_one_was_told(tmp_path: Path) -> None:
+    surroundings(tmp_path).take(told())
+    after = surroundings(tmp_path)
+    after.open()
+
+    assert after.hubs == told().hubs
+
+
+def test_a_file_that_cannot_be_read_is_told_again_instead(tmp_path: Path) -> None:
+    (tmp_path / "surroundings.json").write_text('{"stamp": "lots"')
+    around = surroundings(tmp_path)
+    around.open()
+
+    assert around.hubs == ()
+
+
+async def test_a_name_that_is_unknown_for_now_keeps_its_addresses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    around = surroundings(tmp_path)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: _answer("192.0.2.5"))
+    before = await around.look_up("hub.example")
+    monkeypatch.setattr(socket, "getaddrinfo", _fails)
+    after = await around.look_up("hub.example")
+
+    assert before == after == (ipaddress.ip_address("192.0.2.5"),)
+    assert await around.look_up("other.example") == ()
+
+
+def _answer(address: str) -> list[Any]:
+    return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0))]
+
+
+def _fails(*_: Any, **__: Any) -> None:
+    raise socket.gaierror(-3, "Temporary failure in name resolution")
+
+
+@pytest.mark.parametrize(
+    ("text", "servers"),
+    [
+        ("nameserver 10.0.0.2\nnameserver 10.0.0.3\n", ["10.0.0.2", "10.0.0.3"]),
+        ("# nameserver 10.0.0.2\nsearch x\nnameserver 127.0.0.53\n", []),
+        ("nameserver fe80::1%eth0\nnameserver fd00::53\nnameserver x\n", ["fe80::1", "fd00::53"]),
+        ("nameserver\n", []),
+    ],
+)
+def test_servers_of_dns_are_those_that_a_container_reaches(text: str, servers: list[str]) -> None:
+    assert [str(one) for one in resolvers.parse(text)] == servers
+
+
+def test_without_a_server_the_engine_s_own_are_asked(tmp_path: Path) -> None:
+    stub, real = tmp_path / "stub", tmp_path / "real"
+    stub.write_text("nameserver 127.0.0.53\n")
+
+    of_the_engine = resolvers.servers((stub, real))
+    real.write_text("nameserver 10.0.0.2\n")
+
+    assert [str(one) for one in of_the_engine] == list(resolvers.DEFAULTS)
+    assert [str(one) for one in resolvers.servers((stub, real))] == ["10.0.0.2"]
