@@ -22,6 +22,8 @@ _SAFE = frozenset(string.ascii_lowercase + string.digits)
 _LEGACY_SAFE = frozenset(string.ascii_letters + string.digits + "-")
 _RAW = ("raw_username", "raw_servername")
 _ESCAPED = ("username", "safe_username", "servername")
+# `{prefix}` is "jupyter" unless c.DockerSpawner.prefix says another.
+_CONSTANT = ("prefix", "imagename")
 LONGEST_COMPONENT_BYTES = 255
 
 
@@ -67,8 +69,12 @@ def path_below(storage: Storage, *, user: str, server: str) -> str:
         "raw_username": user,
         "raw_servername": server,
     }
+    template = storage.template
+    if not server:
+        # The default server's home is what holds the others', as with DockerSpawner.
+        template = template.removesuffix("/{servername}").removesuffix("/{raw_servername}")
     parts = []
-    for piece, name, spec, conversion in string.Formatter().parse(storage.template):
+    for piece, name, spec, conversion in string.Formatter().parse(template):
         parts.append(piece)
         if name is None:
             continue
@@ -265,5 +271,10 @@ def _checked(path: str, storage: Storage) -> str:
 
 
 def _about_template(storage: Storage, name: str) -> str:
+    if name in _CONSTANT:
+        return (
+            f"storage.template {storage.template!r} has {{{name}}}, which DockerSpawner makes of "
+            "its own configuration, the same for everybody: write it out"
+        )
     known = ", ".join(f"{{{known}}}" for known in (*_ESCAPED, *_RAW))
     return f"storage.template {storage.template!r} has {{{name}}}: only {known} are known"
