@@ -84,6 +84,9 @@ facts = {
     },
     "made": [made(path) for path in ("mine.txt", "/scratch/mine.txt", "/tmp/mine.txt")],
     "data": [open("/data/set.csv").read(), attempt(open, "/data/new", "w")],
+    "scratch": os.statvfs("/scratch").f_blocks * os.statvfs("/scratch").f_frsize,
+    "mount": [line.split()[5].split(",") for line in open("/proc/self/mountinfo")
+              if line.split()[4] == "/home/jovyan"][-1],
     "terminal": terminal(),
     "streams": [attempt(lambda path: open(path, "w").close(), path)
                 for path in ("/dev/stdout", "/dev/stderr")],

@@ -12,6 +12,7 @@ import pytest
 
 from controlplane.messages import ActivateNotebook, RunActivated, RunRefused, WarmupReady
 from controlplane.model.identity import Identity
+from controlplane.model.pool import Storage
 from controlplane.seal import Contents, Seal
 from tests.agent.peoples import Somebody, facts, open_root, squash
 from tests.agent.theatre import Theatre, environment_of
@@ -40,10 +41,17 @@ def order(
     notebook: str,
     user: str,
     *,
+    server: str = "",
     identity: Identity | None = None,
     **environment: str,
 ) -> ActivateNotebook:
-    lease = {"lease": str(uuid4()), "hub": "hub1", "user": user, "server": "", "prefix": "/user/x/"}
+    lease = {
+        "lease": str(uuid4()),
+        "hub": "hub1",
+        "user": user,
+        "server": server,
+        "prefix": "/user/x/",
+    }
     told = {**environment_of("x", "/user/x/", theatre.hub.url), **environment}
     expires_at = datetime.now(UTC) + timedelta(minutes=10)
     contents = Contents.model_validate(
@@ -78,21 +86,23 @@ async def test_homes_of_three_people_that_root_cannot_enter(
     theatre: Theatre, tmp_path: Path
 ) -> None:
     open_root(theatre.homes)
-    homes = {
-        each.name: each.make_home(theatre.homes, each.name.replace("@", "-40").replace(".", "-2e"))
-        for each in PEOPLE
-    }
+    # Cleo's is a named server's, below a directory that only she may enter.
+    paths = {"ann": "ann", "bert@site.org": "bert-40site-2eorg", "cleo": "cleo/big-20gpu"}
+    homes = {each.name: each.make_home(theatre.homes, paths[each.name]) for each in PEOPLE}
+    storage = Storage(root=str(theatre.homes), template="{username}/{servername}")
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "set.csv").write_text("1,2,3")
     data = {"source": str(tmp_path / "data"), "target": "/data"}
-    warmed = [await warm(theatre, scratch_mib=8, mounts=[data]) for _ in PEOPLE]
+    more = {"storage": storage, "scratch_mib": 8, "mounts": [data]}
+    warmed = [await warm(theatre, **more) for _ in PEOPLE]
     waiting = [await processes(theatre, notebook) for notebook in warmed]
     squash(theatre)
 
     for person, notebook in zip(PEOPLE, warmed, strict=True):
         said = Identity(uid=person.uid, gid=person.gid, groups=(5001, 5002), name="ann")
-        identity = said if person.name == "ann" else None
-        await activated(theatre, order(theatre, notebook, person.name, identity=identity))
+        told = {"identity": said} if person.name == "ann" else {}
+        server = {"server": "Big GPU"} if person.name == "cleo" else {}
+        await activated(theatre, order(theatre, notebook, person.name, **told, **server))
     serving = [await processes(theatre, notebook) for notebook in warmed]
     seen = {person.name: facts(homes[person.name]) for person in PEOPLE}
 
@@ -129,6 +139,8 @@ def check_inside(person: Somebody, seen: dict[str, Any]) -> None:
     assert seen["entry"] == [person.name, home, "/bin/bash"]
     assert seen["made"] == [[person.uid, person.gid]] * 3
     assert seen["data"] == ["1,2,3", os.strerror(30)]
+    assert seen["scratch"] == 8 * 1024 * 1024
+    assert {"nosuid", "nodev"} <= set(seen["mount"])
     assert seen["terminal"][1:] == [person.name, str(person.uid), home, home]
     assert seen["terminal"][0].startswith("/dev/pts/")
     assert seen["streams"] == ["succeeded: None"] * 2
