@@ -89,6 +89,7 @@ ENGINE_SECONDS = Histogram(
 )
 ENGINE_FAILURES = Counter("greenroom_engine_failures", "Docker calls that failed", ["call"])
 FIREWALL = Gauge("greenroom_node_firewall", "1 while the notebooks' rules are in place")
+HUBS_CUT_OFF = Gauge("greenroom_node_hubs_cut_off", "Hubs that notebooks cannot reach")
 FIREWALL_REPAIRS = Counter("greenroom_node_firewall_repairs", "Rules that somebody took away")
 REFUSALS = Counter("greenroom_activations_refused", "Activations refused", ["reason"])
 

@@ -37,6 +37,9 @@ class Outlook:
     eta_seconds: float | None = None
 
 
+CUT_OFF = Outlook(why="nothing_coming", detail="no node's notebooks reach this hub's API")
+
+
 @dataclass(frozen=True, kw_only=True)
 class AttemptOver:
     """This attempt is over; `terminal`: another notebook would end the same way."""
@@ -70,9 +73,15 @@ def places(line: Line, pace: float | None) -> Mapping[str, tuple[LinePlaces, ...
     """What each hub process hears of its people in this line, in messages that fit."""
     told = outlook(line, pace)
     of_process: dict[str, list[Place]] = defaultdict(list)
+    cut_off: set[str] = set()
     for place, lease in enumerate(line.waiting, start=1):
         of_process[lease.hub_process].append(Place(lease=lease.lease, place=place))
-    return {process: tuple(_batches(line, told, theirs)) for process, theirs in of_process.items()}
+        if lease.hub in line.cut_off:
+            cut_off.add(lease.hub_process)
+    return {
+        process: tuple(_batches(line, CUT_OFF if process in cut_off else told, theirs))
+        for process, theirs in of_process.items()
+    }
 
 
 def offer(

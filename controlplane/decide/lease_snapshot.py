@@ -21,6 +21,7 @@ class Line:
     nodes         nodes in state ready
     free          notebooks that those nodes still have room for, all pools together
     failures      warm-ups of the newest revision that failed in the last ten minutes
+    cut_off       hubs of these leases that no ready node reaches
     warm_seconds  median time from creating to ready of its last notebooks, None without any
     """
 
@@ -37,3 +38,4 @@ class Line:
     free: int
     failures: int
     warm_seconds: float | None
+    cut_off: tuple[str, ...] = ()

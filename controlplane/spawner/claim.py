@@ -178,7 +178,7 @@ def queue_event(waiting: InLine) -> dict[str, Any]:
     why = {
         "warming": f"{line.warming} are warming",
         "at_capacity": "the pool is at capacity, a notebook is free when somebody stops one",
-        "nothing_coming": "no notebook is coming: tell the administrators",
+        "nothing_coming": f"no notebook is coming{_because(line.detail)}: tell the administrators",
     }[line.why]
     return {
         "progress": 30,
@@ -191,6 +191,10 @@ def queue_event(waiting: InLine) -> dict[str, Any]:
             "warming": line.warming,
         },
     }
+
+
+def _because(detail: str) -> str:
+    return f" ({detail})" if detail else ""
 
 
 def _duration(seconds: float) -> str:

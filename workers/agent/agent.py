@@ -32,6 +32,7 @@ from workers.agent.node import (
     package_folder,
 )
 from workers.agent.ports import Ports
+from workers.agent.reach import Reach
 from workers.agent.recipe import Place
 from workers.agent.registry import Item, Registry
 from workers.agent.rehearsal import Rehearsals
@@ -80,6 +81,7 @@ class Agent:
             watch=self.watch,
             look_around=self.look_around,
         )
+        self.reach = Reach(self.node, self.surroundings, self.send_heartbeat)
         self._log = structlog.get_logger("agent")
 
     async def open(self) -> None:
@@ -107,6 +109,7 @@ class Agent:
         node.tasks.create_task(self.watch.keep_looking(), name="engine's list")
         node.tasks.create_task(self.firewall.keep_looking(), name="firewall")
         node.tasks.create_task(self._keep_looking_around(), name="surroundings")
+        node.tasks.create_task(self.reach.keep_looking(), name="probes of hubs")
 
     def close(self) -> None:
         """Let go of the state directory. Containers and mounts stay as they are."""
@@ -129,7 +132,8 @@ class Agent:
         well = self.watch.answering and self.firewall.may_offer
         engine = "ok" if well else "failing"
         stamp = self.node.reports.stamp()
-        await self.node.reports.send(NodeHeartbeat.model_validate({**stamp, "engine": engine}))
+        about = {"engine": engine, "unreachable_hubs": self.reach.unreachable}
+        await self.node.reports.send(NodeHeartbeat.model_validate({**stamp, **about}))
 
     async def send_inventory(self) -> None:
         """Look at the engine, then report everything that this node holds."""
@@ -146,8 +150,11 @@ class Agent:
 
     async def look_around(self, told: NodeSurroundings) -> None:
         """Hubs, nodes or the control plane are where they were not before."""
-        if self.surroundings.take(told):
+        new = self.surroundings.take(told)
+        if new:
             await self.firewall.change(await self.surroundings.policy())
+        if new or self.reach.unreachable:
+            self.reach.look()
 
     async def _keep_looking_around(self) -> None:
         """Names may lead elsewhere by now, and servers of DNS change."""

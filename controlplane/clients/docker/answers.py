@@ -84,6 +84,7 @@ def seen(found: Mapping[str, Any]) -> Seen:
         out_of_memory=bool(status.get("OOMKilled")),
         error=str(status.get("Error") or ""),
         address=next((address for address in addresses if address), ""),
+        pid=int(status.get("Pid") or 0) if now == "running" else 0,
     )
 
 

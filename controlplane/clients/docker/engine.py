@@ -58,6 +58,8 @@ class Seen:
     out_of_memory: bool = False
     error: str = ""
     address: str = field(default="", metadata={"about": "on its own network"})
+    # Its first process on the node; 0 where the engine names none.
+    pid: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -152,4 +152,6 @@ def _many(rows: Any) -> list[Granted]:
 
 def _line(row: dict[str, Any]) -> Line:
     waiting = tuple(answers.lease(each) for each in row.pop("waiting"))
-    return Line(waiting=waiting, taken_at=answers.moment(row.pop("taken_at")), **row)
+    cut_off = tuple(row.pop("cut_off"))
+    taken_at = answers.moment(row.pop("taken_at"))
+    return Line(waiting=waiting, taken_at=taken_at, cut_off=cut_off, **row)

@@ -50,6 +50,13 @@ select jsonb_build_object(
       select count(*) from notebooks n where n.node = d.node and n.phase not in ('gone', 'lost')
     ))), 0)
     from nodes d where d.state = 'ready'),
+  'cut_off', (
+    select coalesce(jsonb_agg(distinct w.hub), '[]') from leases w
+    where w.pool = p.name and w.phase = 'waiting'
+      and exists (select from nodes d where d.state = 'ready')
+      and not exists (
+        select from nodes d left join sightings s on s.node = d.node
+        where d.state = 'ready' and not (w.hub = any (coalesce(s.unreachable_hubs, '{}'))))),
   'failures', (
     select count(*) from notebooks n
     where n.pool = p.name and n.revision = p.revision
