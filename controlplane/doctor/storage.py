@@ -118,10 +118,31 @@ def judge_homes(pool: str, spec: ContainerSpec, root: Root, writing: Writing) ->
     if spec.storage.read_only:
         return [ok(check, f"read-only, seen by {who}")]
     closed = [home for home in root.homes if not may_write(home, writing.uid, writing.gids)]
-    # Another way to run takes the home's owner, not the image's user.
-    if closed and spec.run_as == "image":
+    if closed:
         return [_closed(check, who, closed, root, writing)]
     return [_made(check, who, spec.storage, writing)]
+
+
+def judge_owners(
+    pool: str, spec: ContainerSpec, root: Root, writing: Writing, *, min_uid: int
+) -> list[Finding]:
+    """With `run_as = "user"`: can a notebook become the owner of each home?"""
+    check = f"homes of {pool}"
+    nobody = [home for home in root.homes if home.uid < min_uid or home.gid == 0]
+    if nobody:
+        first = nobody[0]
+        seen = (
+            f"no notebook becomes the owner of {len(nobody)} of {len(root.homes)} homes looked at, "
+            f"such as {first.path} ({first.uid}:{first.gid}): root's, or below node.min_uid "
+            f"= {min_uid}"
+        )
+        fix = f"chown -R PERSON:GROUP {first.path}, or lower node.min_uid (docs/pools.md)"
+        return [warn(check, seen, fix=fix)]
+    assert spec.storage is not None
+    if spec.storage.create_missing and (writing.made or writing.given):
+        return [_made(check, "their owners", spec.storage, writing)]
+    owners = len({home.uid for home in root.homes})
+    return [ok(check, f"notebooks run as their owners; {owners} of them in those looked at")]
 
 
 def _closed(check: str, who: str, closed: Sequence[Home], root: Root, writing: Writing) -> Finding:
@@ -131,7 +152,7 @@ def _closed(check: str, who: str, closed: Sequence[Home], root: Root, writing: W
         f"{first.path} ({first.uid}:{first.gid} {stat.S_IMODE(first.mode):04o})"
     )
     group = writing.gids[0] if writing.gids else 0
-    fix = f"chown -R {writing.uid}:{group} {first.path}, or run_as of the pool (docs/pools.md)"
+    fix = f'chown -R {writing.uid}:{group} {first.path}, or run_as = "user" (docs/pools.md)'
     return warn(check, seen, fix=fix)
 
 
@@ -149,7 +170,9 @@ def _made(check: str, who: str, storage: Storage, writing: Writing) -> Finding:
     return ok(check, f"{who} writes in a home that this node made for it")
 
 
-async def look(trials: Trials, pool: str, spec: ContainerSpec) -> list[Finding]:
+async def look(
+    trials: Trials, pool: str, spec: ContainerSpec, *, min_uid: int = 1000
+) -> list[Finding]:
     """Both, for one pool that has storage."""
     assert spec.storage is not None
     storage = spec.storage
@@ -159,6 +182,8 @@ async def look(trials: Trials, pool: str, spec: ContainerSpec) -> list[Finding]:
         return found
     who = await _write_as(trials, spec, "/tmp")
     writing = await _try(trials, spec, root, who)
+    if spec.run_as == "user":
+        return [*found, *judge_owners(pool, spec, root, writing, min_uid=min_uid)]
     return [*found, *judge_homes(pool, spec, root, writing)]
 
 

@@ -67,7 +67,7 @@ async def _with_containers(
         async for each in _tried(trials, settings, wanted, usable):
             yield each
     if wanted.node:
-        async for each in _stored(trials, pools):
+        async for each in _stored(trials, pools, settings.node.min_uid):
             yield each
 
 
@@ -94,13 +94,15 @@ async def _isolation(trials: Trials, spec: ContainerSpec, settings: Settings) ->
     return [network.judge_neighbours(seen)]
 
 
-async def _stored(trials: Trials, pools: Sequence[PoolSpec]) -> AsyncIterator[Finding]:
+async def _stored(
+    trials: Trials, pools: Sequence[PoolSpec], min_uid: int
+) -> AsyncIterator[Finding]:
     for pool in pools:
         if pool.container.storage is None:
             fix = f"give {pool.name} a [pools.container.storage], or live with it"
             yield warn(f"storage of {pool.name}", "none: what people save is lost", fix=fix)
             continue
-        look = storage.look(trials, pool.name, pool.container)
+        look = storage.look(trials, pool.name, pool.container, min_uid=min_uid)
         fix = f"ls {pool.container.storage.root}"
         check = f"storage of {pool.name}"
         for each in await answered(check, look, seconds=TRIAL_SECONDS, fix=fix):

@@ -113,6 +113,28 @@ def test_writing_in_homes_is_judged(
     assert found.level is level
 
 
+@pytest.mark.parametrize(
+    ("homes", "made", "level", "said"),
+    [
+        ((ALICE, replace(ALICE, uid=2001)), "", Level.OK, "2 of them"),
+        ((replace(ALICE, uid=0),), "", Level.WARN, "(0:100)"),
+        ((replace(ALICE, uid=999),), "", Level.WARN, "node.min_uid = 1000"),
+        ((replace(ALICE, gid=0),), "", Level.WARN, "(1000:0)"),
+        ((), "Permission denied", Level.FAIL, "Permission denied"),
+    ],
+)
+def test_whom_notebooks_become_is_judged(
+    homes: tuple[Home, ...], made: str, level: Level, said: str
+) -> None:
+    pool = spec(create_missing=True).model_copy(update={"run_as": "user"})
+    root, writing = replace(ROOT, homes=homes), replace(WROTE, made=made)
+
+    (found,) = storage.judge_owners("lab", pool, root, writing, min_uid=1000)
+
+    assert found.level is level
+    assert said in found.seen
+
+
 def test_a_root_that_is_not_there_is_told_by_the_kernel_s_own_word(tmp_path: Path) -> None:
     root = storage.look_at(Storage(root=str(tmp_path / "none")))
 
