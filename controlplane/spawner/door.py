@@ -86,6 +86,7 @@ class Door:
         self._log = log
         self._claims: dict[str, Claim] = {}
         self._releases: dict[str, LeaseRelease] = {}
+        self._sending: set[str] = set()
         self._complaints: set[str] = set()
         self._snapshot = asyncio.Event()
         self._listening = asyncio.Event()
@@ -209,7 +210,7 @@ class Door:
         self._releases[lease] = LeaseRelease(lease=lease, hub=self.hub, reason=reason)
         try:
             async with asyncio.timeout(RELEASE_SECONDS):
-                await self._send_releases()
+                await self._send_release(lease)
         except (TimeoutError, Retry, Unroutable) as error:
             self._log.warning("Lease %s is released when the broker answers: %s", lease, error)
 
@@ -334,9 +335,20 @@ class Door:
             self._log.exception("A background task of Greenroom's spawner failed, it goes on")
 
     async def _send_releases(self) -> None:
-        for lease, release in list(self._releases.items()):
+        for lease in list(self._releases):
+            await self._send_release(lease)
+
+    async def _send_release(self, lease: str) -> None:
+        # When everybody leaves at once, each sends their own, and nobody another's as well.
+        release = self._releases.get(lease)
+        if release is None or lease in self._sending:
+            return
+        self._sending.add(lease)
+        try:
             await self._send(release)
             self._releases.pop(lease, None)
+        finally:
+            self._sending.discard(lease)
 
     async def _hint(self, message: Message, *, expires_ms: int) -> None:
         try:
