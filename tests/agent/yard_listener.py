@@ -1,4 +1,4 @@
-"""Takes every connection on these ports until its standard input closes: it is run by the yard."""
+"""Takes every connection on these ports, as a web server would, until its input closes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import json
 import selectors
 import socket
 import sys
+from collections import deque
+from contextlib import suppress
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
 
 def main(ports: dict[str, list[int]]) -> None:
@@ -13,6 +17,7 @@ def main(ports: dict[str, list[int]]) -> None:
     _open(ways, ports)
     sys.stdout.write("up\n")
     sys.stdout.flush()
+    kept: deque[socket.socket] = deque(maxlen=100)
     while True:
         for key, _ in ways.select():
             where = key.fileobj
@@ -20,7 +25,12 @@ def main(ports: dict[str, list[int]]) -> None:
                 return
             assert isinstance(where, socket.socket)
             if key.data == "tcp":
-                where.accept()[0].close()
+                taken = where.accept()[0]
+                # It may answer before it is asked: closing now could take the answer back.
+                with suppress(OSError):  # whoever only looked is gone already
+                    taken.sendall(ANSWER)
+                    taken.shutdown(socket.SHUT_WR)
+                kept.append(taken)
             else:
                 _, who = where.recvfrom(100)
                 where.sendto(b"an answer", who)

@@ -38,6 +38,10 @@ FAILURES = 3
 LONGEST_ANSWER = 4096
 
 
+class NoNotebook(Exception):
+    """The notebook that was to be asked from is gone."""
+
+
 class OutOfReach(Exception):
     """Why a hub does not answer."""
 
@@ -115,10 +119,13 @@ class Reach:
         host, port = host_and_port(hub.api_url)
         addresses = await self._surroundings.look_up(host)
         why = f"nobody knows the name {host} here" if not addresses else ""
-        for address in addresses:
-            why = await self._ask(inside, address, port, probe)
-            if not why:
-                break
+        try:
+            for address in addresses:
+                why = await self._ask(inside, address, port, probe)
+                if not why:
+                    break
+        except NoNotebook:
+            return
         self._settle(hub.hub, probe, why)
 
     async def _ask(self, inside: str, address: Address, port: int, probe: Probe) -> str:
@@ -165,7 +172,7 @@ class Reach:
 
 
 def socket_inside(namespace: str, family: int) -> socket.socket:
-    """A socket of that network, to be used from here. `OSError`. Takes a thread of its own."""
+    """A socket of that network, to be used from here; `NoNotebook`. In a thread of its own."""
     made: list[socket.socket] = []
     failed: list[OSError] = []
 
@@ -181,7 +188,7 @@ def socket_inside(namespace: str, family: int) -> socket.socket:
     thread.start()
     thread.join()
     if failed:
-        raise failed[0]
+        raise NoNotebook(str(failed[0]))
     return made[0]
 
 
