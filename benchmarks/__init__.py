@@ -12,6 +12,7 @@ scenes.py    a dry pool; everybody once more
 arrivals.py  people who come one by one
 people.py    people who press Start, and what each of them saw
 stock.py     the pool and its leases, by Postgres
+stages.py    where the milliseconds of starts were
 runs.py      what a run measured, written down as soon as it is over
 machine.py   CPU seconds of the whole machine
 memory.py    memory of processes, and whether it grows

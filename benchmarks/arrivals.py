@@ -82,7 +82,6 @@ async def _measured(theatre: Theatre, step: Step, crowd: Crowd, coming: Sequence
         # What refill owes for the last of them belongs to their cost.
         await theatre.stock.wait_rest(step.warm, seconds=bursts.REST_SECONDS)
     used, lasted = machine.busy_seconds() - before, time.monotonic() - began
-    outcome = await theatre.stock.outcome(list(crowd.visits))
     return Run(
         hub=step.hub,
         users=step.users,
@@ -92,9 +91,9 @@ async def _measured(theatre: Theatre, step: Step, crowd: Crowd, coming: Sequence
         cpu_seconds=round(used, 3),
         idle_cpu_seconds=round(idle * lasted, 3),
         cpu_by=bursts.with_rest(cpu.used(by, cpu.seconds(roots)), used),
-        stages=outcome.stages,
+        stages=theatre.stages(list(crowd.visits)),
         warm=step.warm,
-        cold=outcome.cold,
+        cold=await theatre.stock.cold(list(crowd.visits)),
         series=series,
         facts={"seconds": round(lasted, 1)},
     )

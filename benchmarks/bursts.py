@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import aiohttp
 
-from benchmarks import cpu, hubs, machine
+from benchmarks import cpu, hubs, machine, stages
 from benchmarks.hubs import Hub
 from benchmarks.people import Crowd
 from benchmarks.runs import Run
@@ -54,6 +54,10 @@ class Theatre:
     def crowd(self, hub: str, users: Sequence[str]) -> Crowd:
         """These people before this hub."""
         return Crowd(self.hubs[hub].url, self.stack.token, users)
+
+    def stages(self, users: Sequence[str]) -> dict[str, dict[str, float]]:
+        """Where the milliseconds of these people's starts were."""
+        return stages.of(self.stack.place.log / "lease.log", users)
 
     async def at_rest(self, warm: int) -> None:
         """The pool is at this target and nothing moves, as far as the machine's others let it."""
@@ -108,8 +112,8 @@ async def measured(theatre: Theatre, step: Step, crowd: Crowd) -> Run:
     )
     if step.hub != "greenroom":
         return run
-    outcome = await theatre.stock.outcome([each.user for each in seen])
-    return replace(run, stages=outcome.stages, cold=outcome.cold)
+    users = [each.user for each in seen]
+    return replace(run, stages=theatre.stages(users), cold=await theatre.stock.cold(users))
 
 
 async def with_refill(theatre: Theatre, step: Step, run: Run) -> Run:

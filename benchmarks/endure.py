@@ -101,7 +101,7 @@ class House:
     async def judged(self) -> Run:
         """The run, with whatever is wrong at the end: doubled, lost, broken."""
         held = self._theatre.stock
-        outcome = await held.outcome([seen.user for seen in self._seen])
+        users = [seen.user for seen in self._seen]
         facts = {
             "doubled": sorted({*await held.doubled(), *_activated_twice(self._theatre)}),
             "lost": await held.open_leases(),
@@ -113,9 +113,9 @@ class House:
             users=self._step.users,
             scene="endure",
             seen=tuple(self._seen),
-            stages=outcome.stages,
+            stages=self._theatre.stages(users),
             warm=self._step.warm,
-            cold=outcome.cold,
+            cold=await held.cold(users),
             series=self._series,
             facts=facts,
             problem=self.problem,

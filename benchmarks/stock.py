@@ -6,11 +6,9 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import Any
 
 from benchmarks import hubs
-from benchmarks.runs import middle, quantile
 from controlplane.clients.postgres import Postgres
 from controlplane.clients.postgres.driver import Driver
 from controlplane.errors import Retry
@@ -23,11 +21,7 @@ _COUNTS = """
 select jsonb_build_object('phase', phase, 'count', count(*)) from notebooks
 where phase <> 'gone' group by phase
 """
-_LEASES = """
-select jsonb_build_object('lease', lease, 'user', "user", 'phase', phase, 'cold', cold,
-  'stages', stages, 'reason', reason, 'detail', detail)
-from leases where "user" = any($1::text[])
-"""
+_COLD = """select count(*) from leases where cold and "user" = any($1::text[])"""
 _OPEN = "select to_jsonb(lease) from leases where phase <> 'ended'"
 _HOLDERS = """
 select jsonb_build_object('notebook', notebook, 'leases', count(*)) from (
@@ -47,14 +41,6 @@ MOVING = (
     NotebookPhase.RETIRING,
     NotebookPhase.FAILED,
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What the leases of some people came to. Milliseconds by stage, p50 and p95."""
-
-    stages: Mapping[str, Mapping[str, float]]
-    cold: int
 
 
 class Stock:
@@ -89,11 +75,9 @@ class Stock:
 
         await self._until(rests, seconds)
 
-    async def outcome(self, users: Sequence[str]) -> Outcome:
-        """Of all leases that these people had."""
-        rows = await self._driver.rows(_LEASES, list(users))
-        cold = sum(1 for row in rows if row["cold"])
-        return Outcome(stages=_quantiles([row["stages"] for row in rows]), cold=cold)
+    async def cold(self, users: Sequence[str]) -> int:
+        """How many leases these people had whose notebook did not exist when they asked."""
+        return int(await self._driver.value(_COLD, list(users)))
 
     async def open_leases(self) -> list[str]:
         """Leases that have not ended."""
@@ -135,15 +119,6 @@ async def watching(stack: Demo) -> AsyncIterator[Stock]:
         yield Stock(driver, lambda: hubs.well(stack.place))
     finally:
         await driver.close()
-
-
-def _quantiles(stages: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    names = dict.fromkeys(name for each in stages for name in each)
-    found = {}
-    for name in names:
-        values = sorted(float(each[name]) for each in stages if name in each)
-        found[name] = {"p50": round(middle(values), 1), "p95": round(quantile(values, 0.95), 1)}
-    return found
 
 
 @asynccontextmanager

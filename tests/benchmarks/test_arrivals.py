@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from statistics import mean
 
-from benchmarks import memory
+from benchmarks import memory, stages
 from benchmarks.arrivals import arrivals
 
 
@@ -53,3 +53,15 @@ def test_a_notebook_told_of_with_two_leases_was_given_twice(tmp_path: Path) -> N
 
     assert memory.twice(log, "notebook.activated") == ["n2"]
     assert memory.twice(tmp_path / "none.log", "notebook.activated") == []
+
+
+def test_stages_are_of_the_people_asked_for_and_cut_lines_do_no_harm(tmp_path: Path) -> None:
+    log = tmp_path / "lease.log"
+    told = [("ada", 1.0), ("bob", 3.0), ("eve", 99.0)]
+    lines = [
+        json.dumps({"event": "lease.served", "user": u, "stages": {"pop": ms}}) for u, ms in told
+    ]
+    log.write_text("\n".join([*lines, '{"event": "lease.served", "user": "ada", "sta']))
+
+    assert stages.of(log, ["ada", "bob"]) == {"pop": {"p50": 2.0, "p95": 3.0}}
+    assert stages.of(tmp_path / "none.log", ["ada"]) == {}
