@@ -28,6 +28,7 @@ TASK = "GREENROOM_FIRST"
 TOLD = "/run/greenroom/told.json"
 COMMAND = ("/bin/sh", "/greenroom/entry.sh")
 NOBODY = 65534
+QUIET = "of greenroom"
 EXIT_NO_CAPABILITIES, EXIT_NOTHING_TOLD = 71, 72
 PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1)
 
@@ -39,6 +40,8 @@ def main() -> int:
 
 def tell() -> int:
     umask = os.umask(0o022)
+    if os.environ.get("TINI_SUBREAPER") == QUIET:
+        del os.environ["TINI_SUBREAPER"]
     told = {"environment": dict(os.environ), "directory": os.getcwd(), "umask": umask}
     with open(os.open(TOLD, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "w") as file:
         json.dump(told, file)
@@ -119,6 +122,8 @@ def run_entry_point(words: list[str], user: tuple[int, int, list[int], str]) -> 
         if os.environ.get("HOME") == "/root":
             # Docker's word for the user that this container was started as.
             os.environ["HOME"] = home
+        # Or a tini that is not the first process explains that for three lines.
+        os.environ.setdefault("TINI_SUBREAPER", QUIET)
         os.environ[TASK] = "tell"
         os.execvp((words or COMMAND)[0], [*words, *COMMAND])
 

@@ -20,7 +20,7 @@ PLACE = recipe.Place(
     network="greenroom-node1",
     package=Path("/opt/notebook"),
 )
-IMAGE = Image(id="sha256:abc", user="1000", directory="/home/jovyan")
+IMAGE = Image(id="sha256:abc", user="1000", directory="/home/jovyan", entry_point=("tini", "--"))
 STATE = Path("/var/lib/greenroom/greenroom/node1")
 
 
@@ -59,6 +59,28 @@ def test_no_container_gets_what_reaches_the_node() -> None:
     absent = {"Privileged", "CapAdd", "Devices", "PidMode", "IpcMode", "UsernsMode", "Binds"}
     assert not absent & set(host)
     assert host["NetworkMode"] == PLACE.network
+
+
+def test_only_a_notebook_that_becomes_its_person_begins_as_root_and_with_what_that_takes() -> None:
+    config = made(storage={"root": "/srv/homes"}, run_as="user", environment={"A": "b"})
+    host = config["HostConfig"]
+
+    assert (config["User"], config["Entrypoint"], config["Cmd"]) == ("0:0", [*recipe.COMMAND], [])
+    assert (host["CapDrop"], host["CapAdd"]) == (["ALL"], ["SETUID", "SETGID", "SETPCAP"])
+    assert host["SecurityOpt"] == ["no-new-privileges"]
+    assert [line for line in config["Env"] if not line.startswith("GREENROOM_NOTEBOOK=")] == [
+        "A=b",
+        'GREENROOM_FIRST={"entrypoint": ["tini", "--"], "user": "1000"}',
+    ]
+    assert "Entrypoint" not in made()
+    assert "User" not in made()
+
+
+@pytest.mark.parametrize("run_as", ["image", "user"])
+def test_no_image_starts_a_check_of_its_own_in_somebodys_home(run_as: str) -> None:
+    config = made(storage={"root": "/srv/homes"}, run_as=run_as)
+
+    assert config["Healthcheck"] == {"Test": ["NONE"]}
 
 
 def test_the_port_opens_on_the_nodes_address_only() -> None:

@@ -20,6 +20,24 @@ os.chown("/home/jovyan", 2001, 3001)
 os.chmod("/home/jovyan", 0o700)
 """
 
+# A module of an image that leaves a thread behind when it is imported.
+THREADED = """
+import json, sys
+with open("/run/greenroom/leaves_a_thread.py", "w") as file:
+    file.write("import threading\\n"
+               "threading.Thread(target=threading.Event().wait, daemon=True).start()")
+essential = ["jupyterhub.log", "jupyter_server.serverapp", "tornado.httpclient"]
+with open("/run/greenroom/record.json", "w") as file:
+    json.dump({"modules": ["leaves_a_thread", *essential]}, file)
+"""
+TASKS = """
+import glob
+for path in glob.glob("/proc/[0-9]*/task/*/status"):
+    told = dict(line.split(":", 1) for line in open(path))
+    ids = [told[name].split()[1] for name in ("Uid", "Gid")]
+    print(path.split("/")[2], *ids, told["CapPrm"].strip())
+"""
+
 
 @pytest.fixture
 def docker(docker_host: str) -> Iterator[Docker]:
@@ -45,11 +63,12 @@ def begin(
     entry_point: Sequence[str] = STOCK,
     user: str = "1000",
     capabilities: Sequence[str] = CAPABILITIES,
+    **more: str,
 ) -> None:
     """As the agent's recipe does it."""
     first = json.dumps({"entrypoint": list(entry_point), "user": user})
     able = [word for name in capabilities for word in ("--cap-add", name)]
-    environment = {"GREENROOM_NOTEBOOK": "n1", "GREENROOM_FIRST": first}
+    environment = {"GREENROOM_NOTEBOOK": "n1", "GREENROOM_FIRST": first, **more}
     booth.start(
         ENTRY[1:], environment, "--user", "0:0", "--cap-drop", "ALL", *able,
         "--security-opt", "no-new-privileges", "--entrypoint", ENTRY[0],
@@ -88,6 +107,20 @@ def test_a_person_whose_packages_need_a_new_interpreter_is_still_themselves(
     assert shown[1:3] == ["ann", "/home/jovyan"]
 
 
+def test_threads_of_the_image_become_the_person_too(booth: Booth, lease: dict[str, str]) -> None:
+    booth.play("-c", THREADED)
+    begin(booth, PYTHONPATH="/run/greenroom")
+    booth.wait_until_warm()
+    booth.play("-c", OWN_HOME)
+    answers = booth.activate(environment=lease, identity=ANN)
+    assert answers[-1].get("serving") == "L", booth.log()
+    tasks = booth.docker("exec", "--user", "2001", booth.notebook, "python3", "-c", TASKS)
+
+    held = [line.split() for line in tasks.splitlines()]
+    assert len(held) > len({process for process, *_ in held})
+    assert {tuple(rest) for _, *rest in held} == {("2001", "3001", "0000000000000000")}
+
+
 def test_without_the_capabilities_it_says_which_are_missing(booth: Booth) -> None:
     begin(booth, capabilities=("SETUID", "SETGID"))
 
@@ -120,6 +153,6 @@ def test_the_entry_point_of_an_image_that_begins_as_root_gets_nothing_of_roots(
     booth.wait_until_warm()
     log = booth.log()
 
-    # The image names its user in NB_UID.
+    # The image names its user in NB_UID, and no first word of tini's comes before.
     assert log.splitlines()[0] == "1000"
     assert log.count("0000000000000000") == 5

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import pytest
+
+from tests.notebook.conftest import NOTEBOOK
 
 ANN = {"uid": 2001, "gid": 3001, "groups": [100, 5001], "name": "ann", "home": "/home/jovyan"}
 PASSWD = [
@@ -43,6 +47,17 @@ def test_a_notebook_of_the_images_user_refuses_to_become_anybody(
     inside: Callable[[str], ModuleType],
 ) -> None:
     assert "image's user" in inside("identity").complaint({"identity": ANN})
+
+
+def test_who_cannot_prove_to_be_the_person_ends_here() -> None:
+    # This process may still gain rights, so it is not what an activation promises.
+    command = "import os, identity; identity.prove(os.getuid(), os.getgid())"
+    done = subprocess.run(
+        [sys.executable, "-c", command], cwd=NOTEBOOK, capture_output=True, text=True, timeout=60
+    )
+
+    assert done.returncode == 71
+    assert "still holds" in done.stderr
 
 
 @pytest.mark.parametrize(
