@@ -25,7 +25,10 @@ import identity
 HERE = os.path.dirname(os.path.abspath(__file__))
 # Read at interpreter start, so a process that runs already cannot follow a change.
 READ_AT_START = ("PYTHON", "LD_")
-OUR_MODULES = ("warm_start", "preload", "certificates", "activation", "identity", "rehearsal")
+OUR_MODULES = (
+    *("warm_start", "preload", "certificates", "answers", "afterwards"),
+    *("activation", "identity", "rehearsal"),
+)
 OURS = ("GREENROOM_NOTEBOOK", "GREENROOM_REHEARSAL", "GREENROOM_SCRIPT", "GREENROOM_CONNECTION")
 
 
@@ -36,6 +39,7 @@ class Report:
         self.connection, self.lease, self.cold = connection, lease, cold
         self.stages: dict[str, float] = {}
         self.begun, self.cpu_begun = time.monotonic(), time.process_time()
+        self.modules = set(sys.modules)
         connection.settimeout(1.0)
 
     def stage(self, name: str) -> None:
@@ -47,7 +51,8 @@ class Report:
     def serving(self) -> None:
         self.stage("loop")
         cpu = round((time.process_time() - self.cpu_begun) * 1000, 2)
-        told = {"serving": self.lease, "stages": self.stages, "cpu_ms": cpu}
+        late = len(set(sys.modules) - self.modules)
+        told = {"serving": self.lease, "stages": self.stages, "cpu_ms": cpu, "late": late}
         self.end({**told, **({"cold": self.cold} if self.cold else {})})
 
     def failed(self, reason: str) -> None:
@@ -61,16 +66,16 @@ class Report:
             self.connection.close()
 
 
-def become(script: str, order: dict, report: Report, store=None) -> int:
+def become(script: str, order: dict, report: Report, stand_ins=()) -> int:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         reason = take_identity(order, script)
         if reason and not report.cold:
             start_again(script, order, report, reason)
         report.stage("prepare")
-        tell_when_listening(report, [gc.enable, *([store.withdraw] if store else [])])
-        if store:
-            store.offer()
+        tell_when_listening(report, [gc.enable, *(each.withdraw for each in stand_ins)])
+        for each in stand_ins:
+            each.offer()
         # Collections of what this start builds up would find nothing: it stays.
         gc.disable()
         return run_stock(script, order["arguments"])

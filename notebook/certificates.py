@@ -49,9 +49,9 @@ class Store:
             ssl.create_default_context, self.stock = self.stock, None
 
 
-def read_ahead() -> Store | None:
-    """The store of the preloaded HTTP client; None where nothing would ask for it."""
+def read_ahead() -> list[Store]:
+    """The store of the preloaded HTTP client; none where nothing would ask for it."""
     certifi = sys.modules.get("certifi")
     if certifi is None or "httpx" not in sys.modules:
-        return None
-    return Store(certifi.where())
+        return []
+    return [Store(certifi.where())]

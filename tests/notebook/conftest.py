@@ -165,7 +165,10 @@ def make_warm(tmp_path: Path) -> Iterator[Callable[..., Warm]]:
 def inside(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
     """Imports a file of `notebook/` by the name that it has inside a container."""
     monkeypatch.syspath_prepend(str(NOTEBOOK))
-    names = ("activation", "certificates", "first", "identity", "preload", "rehearsal")
+    names = (
+        *("activation", "afterwards", "answers", "certificates"),
+        *("first", "identity", "preload", "rehearsal"),
+    )
     for name in (*names, "warm_start"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     return importlib.import_module

@@ -1,0 +1,91 @@
+"""Lets what an extension does in the background begin when the server serves, not before.
+
+`jupyter_lsp` looks for language servers in a thread: as much work as half of an activation, and
+it fights the start for the interpreter. A plain Jupyter server begins with it when its loop
+starts, after its port is bound; JupyterHub's question to the hub runs the loop earlier. Here it
+begins a second after the server serves, and what it asks of the image was read while warm.
+Standard library only, Python 3.9 and later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import os
+import sys
+
+from answers import StandIn
+
+IN_THE_BACKGROUND = ("jupyter_lsp",)
+AFTER_SECONDS = 1.0
+
+
+class Afterwards:
+    """Holds back what those extensions ask the loop to do at once, until it is let go."""
+
+    def __init__(self) -> None:
+        self.held: list[tuple] = []
+        self.prepared: list[StandIn] = []
+        with contextlib.suppress(Exception):
+            self.prepared += about_entry_points()
+        self.door = self.close_door()
+
+    def close_door(self) -> StandIn | None:
+        try:
+            from tornado.ioloop import IOLoop
+
+            return StandIn(IOLoop, "call_later", self.hold)
+        except (ImportError, KeyError):
+            return None
+
+    def offer(self) -> None:
+        if self.door is not None:
+            self.door.offer()
+
+    def hold(self, loop, delay, callback, *arguments, **named):
+        package = (getattr(callback, "__module__", None) or "").partition(".")[0]
+        if delay or package not in IN_THE_BACKGROUND or self.door is None:
+            return None
+        call_later = self.door.stock
+        return call_later(loop, AFTER_SECONDS, self.do, callback, arguments, named)
+
+    def withdraw(self) -> None:
+        if self.door is not None:
+            self.door.withdraw()
+
+    async def do(self, callback, arguments: tuple, named: dict) -> None:
+        for each in self.prepared:
+            each.offer()
+        try:
+            doing = callback(*arguments, **named)
+            if inspect.isawaitable(doing):
+                await doing
+        finally:
+            for each in self.prepared:
+                each.withdraw()
+
+
+def about_entry_points() -> list[StandIn]:
+    """Which packages of the image bring language servers: every package's metadata is read."""
+    manager = sys.modules.get("jupyter_lsp.manager")
+    groups = [name for told, name in vars(manager).items() if told.startswith("EP_")]
+    known = {group: manager.entry_points(group=group) for group in groups}
+    seen = places()
+
+    def entry_points(**asked):
+        # A person's own packages may bring some: with another path everybody is asked.
+        fits = set(asked) == {"group"} and asked["group"] in known and places() == seen
+        return known[asked["group"]] if fits else None
+
+    return [StandIn(manager, "entry_points", entry_points)]
+
+
+def places() -> list[tuple[str, int]]:
+    """Where packages are looked for, and when each place changed last."""
+    found = []
+    for path in sys.path:
+        try:
+            found.append((path, os.stat(path).st_mtime_ns))
+        except OSError:
+            found.append((path, 0))
+    return found
