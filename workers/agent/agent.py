@@ -41,6 +41,7 @@ from workers.agent.retirement import Retirements
 from workers.agent.slots import Slots
 from workers.agent.surroundings import LOOK_UP_EVERY_SECONDS, Surroundings
 from workers.agent.threads import Threads
+from workers.agent.turns import Turns
 from workers.agent.warmup import Warmups
 from workers.agent.watch import Watch
 
@@ -223,7 +224,7 @@ def _node(
         reports=reports,
         tasks=tasks,
         creates=asyncio.Semaphore(settings.node.creates),
-        turns=asyncio.Semaphore(activations_of(settings)),
+        turns=Turns(activations_of(settings)),
     )
 
 

@@ -23,6 +23,7 @@ from workers.agent.registry import Registry
 from workers.agent.reports import Reports, Tasks
 from workers.agent.slots import Slots
 from workers.agent.threads import Threads
+from workers.agent.turns import Turns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,7 @@ class Node:
     reports: Reports
     tasks: Tasks
     creates: asyncio.Semaphore
-    turns: asyncio.Semaphore
+    turns: Turns
 
     def url(self, port: int) -> str:
         """Where hub and proxy reach a notebook."""

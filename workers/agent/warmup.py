@@ -41,6 +41,7 @@ class Warmups:
     async def run(self, item: Item) -> None:
         """Warm it, and report what became of it. Ends quietly if it is removed meanwhile."""
         async with self._node.creates:
+            await self._node.turns.calm()
             begun = perf_counter()
             try:
                 await self._warm(item)
