@@ -121,7 +121,7 @@ class Reader:
             return await self._quarantine(delivery, "unknown", detail)
         handler = lane.handlers.get(type(envelope.message))
         if handler is None:
-            return await self._surely(delivery, delivery.ack, "ignored")
+            return await self._ack(delivery, "ignored")
         return await self._handle(delivery, envelope, handler)
 
     def _lane_of(self, delivery: Delivery) -> Lane | None:
@@ -150,6 +150,14 @@ class Reader:
         settled = await self._surely(delivery, delivery.ack, outcome)
         failpoints.reach("message.acked", envelope.message.TYPE)
         return settled
+
+    async def _ack(self, delivery: Delivery, outcome: str) -> str:
+        try:
+            # Nothing is waited for, so nothing needs a limit.
+            await delivery.ack()
+        except Retry:
+            return await self._surely(delivery, delivery.ack, outcome)
+        return outcome
 
     async def _quarantine(self, delivery: Delivery, reason: str, detail: str) -> str:
         return await self._surely(

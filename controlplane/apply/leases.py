@@ -17,6 +17,7 @@ import structlog
 from controlplane import telemetry
 from controlplane.apply.notebooks import retire_order
 from controlplane.apply.outbox import Outbox
+from controlplane.apply.patience import Patience
 from controlplane.apply.sending import Sending, send
 from controlplane.apply.stages import Stages
 from controlplane.clients import rabbitmq as routes
@@ -58,16 +59,21 @@ def answers(
     granted: Granted, *, to: str = "", stages: Mapping[str, float] | None = None
 ) -> list[Sending]:
     """What the hubs hear. `to`: the hub process that asked, instead of the lease's own."""
-    sendings = [_ended(lease, lease.hub_process) for lease in granted.ended]
+    return _of_others(granted) + _own(granted, to=to, stages=stages or {})
+
+
+def _of_others(granted: Granted) -> list[Sending]:
+    return [_ended(lease, lease.hub_process) for lease in granted.ended]
+
+
+def _own(granted: Granted, *, to: str = "", stages: Mapping[str, float]) -> list[Sending]:
     lease, hub_process = granted.lease, to or granted.lease.hub_process
-    body = _answer(granted, stages or {})
     if lease.phase is LeasePhase.ENDED:
-        sendings.append(_ended(lease, hub_process))
-    elif body is not None:
-        sendings.append(
-            Sending(body=body, route=routes.hub(hub_process), traceparent=lease.traceparent)
-        )
-    return sendings
+        return [_ended(lease, hub_process)]
+    body = _answer(granted, stages)
+    if body is None:
+        return []
+    return [Sending(body=body, route=routes.hub(hub_process), traceparent=lease.traceparent)]
 
 
 def word(reason: str) -> str:
@@ -88,6 +94,7 @@ class LeaseEffects:
         self._broker = broker
         self._outbox = outbox
         self._stages = stages
+        self._patience = Patience(broker)
 
     async def apply(self, granted: Granted, *, stages: Mapping[str, float] | None = None) -> None:
         """Publish everything that this move implies, then tell it once.
@@ -98,11 +105,15 @@ class LeaseEffects:
         match granted.lease.phase:
             case LeasePhase.CLAIMED:
                 await self._claimed(granted, dict(stages or {}))
+                self._outbox.wake()
             case LeasePhase.SERVING:
                 await self._serving(granted, dict(stages or {}))
-            case LeasePhase.WAITING | LeasePhase.ENDED:
+            case LeasePhase.WAITING:
                 await send(self._broker, orders(granted) + answers(granted))
-        self._outbox.wake()
+                self._outbox.wake()
+            case LeasePhase.ENDED:
+                self._patience.forget(granted.lease.lease)
+                await send(self._broker, orders(granted) + answers(granted))
 
     async def again(self, granted: Granted, *, to: str = "") -> None:
         """Publish the commands and answers of a row as it stands; nothing was decided."""
@@ -119,11 +130,16 @@ class LeaseEffects:
 
     async def _claimed(self, granted: Granted, stages: dict[str, float]) -> None:
         started = perf_counter()
+        first, news = fresh(granted), _own(granted, stages={})
+        # Whoever asks again has heard nothing so far.
+        now = [] if first else news
         try:
-            await send(self._broker, orders(granted) + answers(granted))
+            await send(self._broker, orders(granted) + _of_others(granted) + now)
+            if first:
+                self._patience.hold(granted.lease.lease, news)
         finally:
             # It was decided, also when the broker is away and the sweep orders it later.
-            if fresh(granted):
+            if first:
                 self._ordered(granted, stages | {"order": (perf_counter() - started) * 1000})
 
     def _ordered(self, granted: Granted, stages: dict[str, float]) -> None:
@@ -139,6 +155,7 @@ class LeaseEffects:
 
     async def _serving(self, granted: Granted, stages: dict[str, float]) -> None:
         lease = granted.lease
+        self._patience.forget(lease.lease)
         stages = {**await self._stages.recall(lease.lease), **stages}
         stages["total"] = _milliseconds(lease.phase_at, lease.created_at)
         started = perf_counter()

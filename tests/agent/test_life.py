@@ -21,7 +21,8 @@ from controlplane.messages import (
     WarmupReady,
 )
 from tests.agent.theatre import Theatre, get
-from workers.agent import syscalls
+from workers.agent import activation, syscalls
+from workers.agent.node import activations_of
 
 
 @pytest.fixture
@@ -46,7 +47,6 @@ async def test_a_notebook_warms_serves_one_person_and_leaves_nothing(theatre: Th
     await theatre.reported.wait(NotebookGone)
 
     assert created.container == ready.container
-    assert theatre.reported.of(RunAccepted)
     assert status == 200
     assert '"version"' in body
     assert mounted == "dear diary"
@@ -90,7 +90,43 @@ async def test_the_same_order_twice_at_once_is_one_activation(theatre: Theatre) 
     await theatre.reported.wait(RunActivated)
 
     assert theatre.reported.of(RunRefused) == []
-    assert {report.lease for report in theatre.reported.of(RunAccepted)} == {order.lease}
+    assert {report.lease for report in theatre.reported.of(RunActivated)} == {order.lease}
+
+
+async def test_an_activation_that_lasts_is_said_to_be_accepted(
+    theatre: Theatre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(activation, "ACCEPTED_WAITS_SECONDS", 0.0)
+    theatre.home_of("alice")
+    create = theatre.create_order()
+    await theatre.take(create)
+    await theatre.reported.wait(WarmupReady)
+    turns = [theatre.agent.node.turns for _ in range(activations_of(theatre.agent.node.settings))]
+    for turn in turns:
+        await turn.acquire()
+
+    await theatre.take(theatre.activate_order(create.notebook))
+    accepted = await theatre.reported.wait(RunAccepted)
+    for turn in turns:
+        turn.release()
+    activated = await theatre.reported.wait(RunActivated)
+
+    assert accepted.lease == activated.lease
+
+
+async def test_an_activation_that_is_over_soon_is_reported_once(
+    theatre: Theatre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(activation, "ACCEPTED_WAITS_SECONDS", 3600.0)
+    theatre.home_of("alice")
+    create = theatre.create_order()
+    await theatre.take(create)
+    await theatre.reported.wait(WarmupReady)
+
+    await theatre.take(theatre.activate_order(create.notebook))
+    await theatre.reported.wait(RunActivated)
+
+    assert theatre.reported.of(RunAccepted) == []
 
 
 async def test_a_port_of_another_process_is_passed_over(theatre: Theatre) -> None:

@@ -70,6 +70,42 @@ async def test_what_was_committed_is_published_and_leaves_the_outbox() -> None:
     assert broker.keys == ["event.lease.claimed.demo", "event.lease.claimed.n1"]
 
 
+async def test_hints_that_say_the_same_are_said_once_for_each_pool() -> None:
+    about = {"entity": "notebook", "phase": "leased"}
+    postgres = FakePostgres(
+        moved(1, **about),
+        moved(2, **about),
+        moved(3, **about, pool="gpu"),
+        moved(4, **about | {"phase": "gone"}),
+        moved(5, phase="waiting"),
+        moved(6, phase="waiting"),
+    )
+    broker = FakeBroker()
+
+    await publish(postgres, broker)
+
+    assert [line.key for line in broker.sent] == ["l2", "l3", "l4", "l6"]
+    assert postgres.outbox.lines == {}
+
+
+async def test_every_notebook_that_became_ready_is_named() -> None:
+    ready = {"entity": "notebook", "phase": "ready"}
+    postgres, broker = FakePostgres(moved(1, **ready), moved(2, **ready)), FakeBroker()
+
+    await publish(postgres, broker)
+
+    assert [line.key for line in broker.sent] == ["l1", "l2"]
+
+
+async def test_a_hint_that_was_not_confirmed_keeps_all_that_it_speaks_for() -> None:
+    about = {"entity": "notebook", "phase": "leased"}
+    postgres = FakePostgres(moved(1, **about), moved(2, **about), moved(3))
+
+    await publish(postgres, FakeBroker(l2=Unavailable("away")))
+
+    assert [line.key for line in postgres.outbox.lines.values()] == ["l1", "l2"]
+
+
 async def test_what_the_broker_did_not_confirm_stays_and_the_rest_leaves() -> None:
     postgres = FakePostgres(moved(1), moved(2), moved(3))
 

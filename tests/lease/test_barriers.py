@@ -11,7 +11,7 @@ import pytest
 
 from controlplane.clients.postgres import Granted
 from controlplane.clients.redis import Index
-from controlplane.messages import LeaseClaimed, LeaseServing
+from controlplane.messages import ActivateNotebook, LeaseServing
 from tests.lease.conftest import House
 from tests.truth.stage import ask, new_id
 
@@ -37,7 +37,7 @@ async def test_postgres_alone_gives_a_notebook_once(
     for request in requests:
         await hub.hears(LeaseServing, request.lease)
 
-    claimed = {(m.notebook, m.lease) for m in hub.all(LeaseClaimed)}
+    claimed = {(m.notebook, m.lease) for m in agent.all(ActivateNotebook)}
     assert sorted(notebook for notebook, _ in claimed) == sorted(warm)
     assert agent.doubles == []
 

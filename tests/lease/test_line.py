@@ -14,6 +14,7 @@ from controlplane.messages import (
     LeaseRequest,
     LeaseServing,
     LineQuestion,
+    NodeHeartbeat,
 )
 from controlplane.model import EndReason, LeasePhase
 from tests.lease.actors import Agent, Hub, accepted, activated
@@ -95,7 +96,7 @@ async def test_a_copy_that_dies_in_a_burst_loses_nobody(house: House) -> None:
     requests = people(12)
 
     await asyncio.gather(*(hub.asks(request) for request in requests))
-    await hub.until(lambda: bool(hub.all(LeaseClaimed)))
+    await agent.until(lambda: bool(agent.all(ActivateNotebook)))
     house.copies.remove(doomed)
     await doomed.kill()
     survivor = await house.worker()
@@ -171,6 +172,30 @@ async def test_without_a_node_nothing_is_coming(house: House) -> None:
     _, told = await hub.place_of(request.lease)
 
     assert (told.why, told.detail) == ("nothing_coming", "no node is ready")
+
+
+async def test_somebody_whose_hub_no_node_reaches_is_told_so_beside_a_warm_notebook(
+    house: House,
+) -> None:
+    cut_off, other = await house.hub("hub2", "hub2-a"), await house.hub()
+    await house.agent()
+    await house.warm(2)
+    unreached = NodeHeartbeat(**truth.at(), unreachable_hubs=("hub2",))
+    await house.postgres.nodes.heartbeat(unreached)
+    await house.worker()
+    theirs, ours = ask("ada", hub="hub2", hub_process="hub2-a"), ask("bob")
+
+    await cut_off.asks(theirs)
+    _, told = await cut_off.place_of(theirs.lease)
+    await other.asks(ours)
+    await other.hears(LeaseServing, ours.lease)
+    await house.postgres.nodes.heartbeat(NodeHeartbeat(**truth.at()))
+    await cut_off.hears(LeaseServing, theirs.lease)
+
+    assert (told.why, told.detail) == (
+        "nothing_coming",
+        "no node's notebooks reach this hub's API",
+    )
 
 
 async def test_somebody_who_asks_hears_their_place_again(house: House) -> None:

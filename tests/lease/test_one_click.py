@@ -28,11 +28,10 @@ async def test_a_click_activates_a_warm_notebook_and_the_hub_gets_its_url(house:
     request = ask()
 
     await hub.asks(request)
-    claimed = await hub.hears(LeaseClaimed, request.lease)
     serving = await hub.hears(LeaseServing, request.lease)
 
     (order,) = {command.notebook: command for command in agent.all(ActivateNotebook)}.values()
-    assert (claimed.notebook, claimed.node) == (notebook, "node1")
+    assert (serving.notebook, serving.node) == (notebook, "node1")
     assert (serving.url, serving.cold) == ("http://127.0.0.1:20000/user/ada/", False)
     assert serving.stages.keys() >= {
         "pop", "decide", "order", "turn", "mount", "handover", "serve", "record", "total",
@@ -40,6 +39,19 @@ async def test_a_click_activates_a_warm_notebook_and_the_hub_gets_its_url(house:
     assert (order.user, order.prefix, order.sealed) == ("ada", "/user/ada/", "sealed-for-ada")
     assert 0 < order.budget_ms <= request.budget_ms
     assert order.epoch == 1
+
+
+async def test_a_hub_hears_of_a_notebook_that_takes_its_time(house: House) -> None:
+    hub, agent = await house.hub(), await house.agent()
+    agent.answers = lambda _: "nothing"
+    (notebook,) = await house.warm(1)
+    await house.worker()
+    request = ask()
+
+    await hub.asks(request)
+    claimed = await hub.hears(LeaseClaimed, request.lease)
+
+    assert (claimed.notebook, claimed.node) == (notebook, "node1")
 
 
 async def test_the_sealed_environment_is_forgotten_when_it_serves(house: House) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from controlplane.messages import LeaseClaimed, LeaseServing
+from controlplane.messages import ActivateNotebook, LeaseServing
 from tests.lease.actors import DEADLINE_SECONDS
 from tests.lease.conftest import House
 from tests.truth.stage import ask
@@ -112,7 +112,7 @@ async def test_a_worker_killed_in_a_burst_loses_nobody_and_doubles_nobody(
     requests = [ask(f"user{n}") for n in range(20)]
 
     await asyncio.gather(*(hub.asks(request) for request in requests))
-    await hub.until(lambda: bool(hub.all(LeaseClaimed)))
+    await agent.until(lambda: bool(agent.all(ActivateNotebook)))
     await started[1].ends(signal.SIGKILL)
     started.append(await Process.start("lease", house))
     for request in requests:

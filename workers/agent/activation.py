@@ -29,6 +29,9 @@ from workers.agent.node import Node
 from workers.agent.registry import Item, Leaving
 from workers.agent.stages import Stages
 
+# What is over by then was accepted as well. An order whose answer is outstanding is given again
+# after a second, and a lease moves on after three.
+ACCEPTED_WAITS_SECONDS = 0.25
 # How long the end of a container may take to be seen after its channel broke.
 END_SEEN_SECONDS = 5.0
 
@@ -71,7 +74,8 @@ class Activations:
             return self._refuse(command, "journal", f"the journal cannot be written: {error}")
         failpoints.reach("agent.accept.journaled")
         stages.end("accept")
-        self._tell_accepted(item)
+        telling = self._tell_if_it_lasts(item)
+        self._node.tasks.create_task(telling, name=f"acceptance {command.notebook}")
         item.work = self._node.tasks.create_task(work, name=f"activation {command.notebook}")
 
     def tell_outcome(self, item: Item) -> None:
@@ -276,6 +280,13 @@ class Activations:
         if refused:
             telemetry.REFUSALS.labels(reason=refused).inc()
         self._log.warning("activation.ended", notebook=item.entry.notebook, **outcome)
+
+    async def _tell_if_it_lasts(self, item: Item) -> None:
+        await asyncio.sleep(ACCEPTED_WAITS_SECONDS)
+        run = item.entry.run
+        over = run is None or run.refused or run.failed or item.retiring
+        if item.entry.phase == "accepted" and not over:
+            self._tell_accepted(item)
 
     def _tell_accepted(self, item: Item) -> None:
         run = item.entry.run

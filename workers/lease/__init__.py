@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from controlplane.apply.leases import LeaseEffects
-from controlplane.apply.outbox import Outbox
+from controlplane.apply.outbox import LEISURELY_SECONDS, Outbox
 from controlplane.apply.stages import Stages
 from controlplane.messages import (
     HubHello,
@@ -50,7 +50,8 @@ __all__ = ["lanes", "work"]
 
 def work(tools: Tools) -> Work:
     """Everything that one copy does."""
-    outbox = Outbox(tools.postgres, tools.broker)
+    # What a claim makes others do is never in a hurry: refill rests while people start.
+    outbox = Outbox(tools.postgres, tools.broker, gather_seconds=LEISURELY_SECONDS)
     effects = LeaseEffects(tools.broker, outbox, Stages(tools.redis))
     line = LinesOfPools(tools, effects)
     sweeps = Sweeps(tools, effects, line)

@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
-from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+from aio_pika.abc import AbstractChannel
+from aiormq.abc import DeliveredMessage
 
 from controlplane.clients.rabbitmq.declare import declare_queue
 from controlplane.clients.rabbitmq.delivery import Delivery
@@ -115,8 +116,10 @@ class Consumer:
     async def _start(self, channel: AbstractChannel, on_delivery: OnDelivery) -> None:
         # Declared each time: it may have been deleted, or the broker may be a new one.
         source = await declare_queue(channel, named(self.queue), prefix=self._prefix)
+        underlay = await channel.get_underlay_channel()
 
-        async def receive(message: AbstractIncomingMessage) -> None:
+        # Past aio_pika's own messages and tasks: they cost as much as ours do.
+        async def receive(message: DeliveredMessage) -> None:
             delivery = Delivery(message, self._publisher, queue=self.queue, prefix=self._prefix)
             # In a task of its own: the driver cancels its tasks when the channel closes, and a
             # handler in the middle of a transaction is better left to finish.
@@ -124,7 +127,8 @@ class Consumer:
 
         self.quiet.clear()
         async with translated(f"consume {self.queue}", CALL_SECONDS):
-            self._tag = await source.consume(receive, timeout=CALL_SECONDS)
+            begun = await underlay.basic_consume(source.name, receive, timeout=CALL_SECONDS)
+        self._tag = begun.consumer_tag
         self.consuming.set()
         log.debug("consumer.started", queue=self.queue)
 

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import structlog
-from aio_pika.abc import AbstractIncomingMessage
+from aiormq.abc import DeliveredMessage
 
 from controlplane import failpoints, telemetry
 from controlplane.clients.rabbitmq.faults import CALL_SECONDS, translated
@@ -31,7 +31,7 @@ class Delivery:
     """
 
     def __init__(
-        self, message: AbstractIncomingMessage, publisher: Publisher, *, queue: str, prefix: str
+        self, message: DeliveredMessage, publisher: Publisher, *, queue: str, prefix: str
     ) -> None:
         self._message = message
         self._publisher = publisher
@@ -51,18 +51,19 @@ class Delivery:
     @property
     def headers(self) -> Mapping[str, Any]:
         """What came beside the body; written by the sender, so not to be trusted."""
-        return self._message.headers
+        properties = self._message.header.properties
+        return properties.headers or {}
 
     @property
     def tries(self) -> int:
         """How often it came back already. Quorum queues count it."""
-        count = self._message.headers.get("x-delivery-count", 0)
+        count = self.headers.get("x-delivery-count", 0)
         return count if self.redelivered and isinstance(count, int) else 0
 
     @property
     def origin(self) -> str:
         """The queue whose handlers understand it."""
-        told = self._message.headers.get(QUEUE)
+        told = self.headers.get(QUEUE)
         return str(told) if self.queue == "suspect" and told else self.queue
 
     @property
@@ -74,21 +75,25 @@ class Delivery:
     @property
     def lost(self) -> bool:
         """True when its channel is gone: the broker hands it out again, here or elsewhere."""
-        try:
-            return bool(self._message.channel.is_closed)
-        except RuntimeError:  # the driver's word for a channel that is no more
-            return True
+        return bool(self._message.channel.is_closed)
 
     async def ack(self) -> None:
         """Done with. `Unavailable` when the channel is gone."""
         async with translated("ack", CALL_SECONDS):
-            await self._message.ack()
+            # It is in the driver's queue at once, and the broker says nothing to it.
+            await self._message.channel.basic_ack(self._tag, wait=False)
 
     async def give_back(self) -> None:
         """To the front of its queue again, counted."""
         # Not nack: RabbitMQ 4.3 no longer counts a nacked message as tried, a rejected one it does.
         async with translated("give back", CALL_SECONDS):
-            await self._message.reject(requeue=True)
+            await self._message.channel.basic_reject(self._tag, requeue=True)
+
+    @property
+    def _tag(self) -> int:
+        tag = self._message.delivery_tag
+        assert tag is not None
+        return tag
 
     async def to_suspect(self) -> None:
         """Move it to where one message at a time is read; ack when it is there."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from types import TracebackType
 
 from aio_pika.exceptions import ChannelNotFoundEntity, PublishError
 
@@ -15,26 +14,55 @@ CALL_SECONDS = 5.0
 PUBLISH_SECONDS = 2.0
 
 
-@asynccontextmanager
-async def translated(what: str, seconds: float) -> AsyncIterator[None]:
-    """Bound the body's time and turn what the driver raises into `Unavailable` or `Unroutable`."""
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except GreenroomError:
-        raise
-    except PublishError:
-        raise Unroutable(f"{what}: no queue takes it; `greenroom topology apply`") from None
-    except ChannelNotFoundEntity as error:
-        raise Unroutable(f"{what}: {error}; `greenroom topology apply` declares it") from None
-    except TimeoutError:
-        raise Unavailable(f"{what}: the broker did not answer in {seconds:g} s") from None
-    except asyncio.CancelledError:
-        if _cancelled_by_us():
-            raise
-        raise Unavailable(f"{what}: the connection was closed") from None
-    except Exception as error:  # noqa: BLE001 aiormq rejects what is pending with bare Exception
-        raise Unavailable(f"{what}: {type(error).__name__} {error}"[:500]) from None
+class translated:
+    """Bound the body's time and turn what the driver raises into `Unavailable` or `Unroutable`.
+
+    A class, as every message passes it a few times.
+    """
+
+    __slots__ = ("_limit", "_seconds", "_what")
+
+    def __init__(self, what: str, seconds: float) -> None:
+        self._what = what
+        self._seconds = seconds
+        self._limit = asyncio.timeout(seconds)
+
+    async def __aenter__(self) -> None:
+        await self._limit.__aenter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            await self._limit.__aexit__(kind, error, trace)
+        except TimeoutError as late:
+            error = late
+        if error is not None:
+            self._raise(error)
+
+    def _raise(self, error: BaseException) -> None:
+        """Ours for the driver's; nothing where the error is to go on as it is."""
+        what = self._what
+        match error:
+            case GreenroomError():
+                return
+            case PublishError():
+                hint = "`greenroom topology apply`"
+                raise Unroutable(f"{what}: no queue takes it; {hint}") from None
+            case ChannelNotFoundEntity():
+                hint = "`greenroom topology apply` declares it"
+                raise Unroutable(f"{what}: {error}; {hint}") from None
+            case TimeoutError():
+                late = f"the broker did not answer in {self._seconds:g} s"
+                raise Unavailable(f"{what}: {late}") from None
+            case asyncio.CancelledError():
+                if not _cancelled_by_us():
+                    raise Unavailable(f"{what}: the connection was closed") from None
+            case Exception():  # aiormq rejects what is pending with bare Exception
+                raise Unavailable(f"{what}: {type(error).__name__} {error}"[:500]) from None
 
 
 def _cancelled_by_us() -> bool:

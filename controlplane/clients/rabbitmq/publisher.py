@@ -84,6 +84,8 @@ class Publisher:
                 routing_key=parcel.key,
                 properties=parcel.properties(),
                 mandatory=parcel.mandatory,
+                # The confirm is waited for, not the socket: with it, one parcel at a time.
+                wait=False,  # type: ignore[call-arg]  # the driver's abstract class lacks it
             )
         except (TypeError, ValueError) as error:
             raise Refused(f"AMQP cannot carry this header or key: {error}") from None
