@@ -27,10 +27,13 @@ from controlplane.model.rows import Notebook
 __all__ = ["Create", "Failure", "NodeView", "Plan", "Retire", "Snapshot", "plan"]
 
 SUPERSEDED_STAYS = timedelta(minutes=20)
-# People who start right now get the processors first, but not for longer than this.
-HOLD = timedelta(seconds=10)
-# So does whoever has just been served, for the first page and the first kernel.
+# People who start right now get the processors first, but not for longer than this: a hundred
+# who start at once take twelve seconds on two cores.
+HOLD = timedelta(seconds=15)
+# So does whoever has just been served, for the first page and the first kernel; but for a breath
+# only when little is left: the last of a burst are still on their way through the hub.
 REST = timedelta(seconds=6)
+BREATH = timedelta(seconds=2)
 _LOOK_WHILE_HELD_SECONDS = 0.5
 
 
@@ -127,17 +130,17 @@ def _hold(fleet: Fleet, held_since: datetime | None) -> bool:
     """Whether creates wait: for activations under way, and a while for what follows them."""
     if fleet.snapshot.waiting and not fleet.ready and not fleet.outgoing:
         return False
-    if fleet.snapshot.activating:
+    if fleet.snapshot.activating or _served_within(fleet, BREATH, left=1):
         return held_since is None or fleet.now - held_since < HOLD
-    return _rests(fleet)
+    return _served_within(fleet, REST, left=fleet.target / 2)
 
 
-def _rests(fleet: Fleet) -> bool:
-    """Whether somebody was served a moment ago and half of the target is still there."""
+def _served_within(fleet: Fleet, moment: timedelta, *, left: float) -> bool:
+    """Whether somebody was served a moment ago, nobody waits and so many are still there."""
     served_at = fleet.snapshot.served_at
     if served_at is None or fleet.snapshot.waiting:
         return False
-    return fleet.now - served_at < REST and 2 * len(fleet.ready) >= fleet.target
+    return fleet.now - served_at < moment and len(fleet.ready) >= left
 
 
 def _look_again_in(fleet: Fleet) -> float | None:
