@@ -51,11 +51,12 @@ def control(settings: Settings) -> list[str]:
 
 def _hosts(url: str) -> Iterable[str]:
     """Postgres takes several, with commas between them; a socket file is nobody's host."""
-    place = urlsplit(url).netloc.rpartition("@")[2]
+    place = url.partition("://")[2].partition("/")[0].rpartition("@")[2]
     for one in place.split(","):
         try:
             host = urlsplit(f"//{one}").hostname
         except ValueError:
+            # Nobody connects to that either, and says so.
             continue
-        if host and "%2f" not in host:
+        if host and "%2f" not in host.lower():
             yield host

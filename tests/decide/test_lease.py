@@ -125,6 +125,21 @@ def test_each_hub_process_hears_of_its_own_people_in_order_of_arrival() -> None:
     }
 
 
+def test_people_of_a_hub_that_no_node_reaches_hear_that_and_the_others_the_rest() -> None:
+    theirs = replace(waiter(1, process="hub2-a"), hub="hub2")
+    line = replace(LINE, waiting=(theirs, waiter(2)), warming=3, cut_off=("hub2",))
+
+    told = places(line, None)
+
+    (cut_off,), (others,) = told["hub2-a"], told["hub1-a"]
+    assert (cut_off.why, cut_off.detail) == (
+        "nothing_coming",
+        "no node's notebooks reach this hub's API",
+    )
+    assert cut_off.eta_seconds is None
+    assert others.why == "warming"
+
+
 def test_a_long_line_is_told_in_messages_that_fit() -> None:
     line = replace(LINE, waiting=tuple(waiter(n) for n in range(1, 2001)))
 

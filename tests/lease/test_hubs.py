@@ -8,12 +8,14 @@ from controlplane.messages import (
     EVERY_LEASE,
     HubHello,
     HubInventory,
+    KnownHub,
     LeaseEnded,
     LeaseServing,
     LineQuestion,
+    NodeSurroundings,
 )
 from controlplane.model import EndReason, LeasePhase
-from tests.lease.actors import Hub
+from tests.lease.actors import Agent, Hub
 from tests.lease.conftest import House
 from tests.truth import stage as truth
 from tests.truth.conftest import Owner
@@ -35,6 +37,43 @@ async def served(house: House, hub: Hub, user: str = "ada") -> str:
 
 def hello(hub: Hub) -> HubHello:
     return HubHello(hub=hub.hub, hub_process=hub.process, api_url=API)
+
+
+async def test_agents_hear_of_a_hub_that_says_where_it_is(house: House) -> None:
+    hub, agents = await house.hub(), [await house.agent("node1"), await house.agent("node2")]
+    for agent in agents:
+        await house.warm(1, agent.node)
+    await house.worker()
+
+    await hub.asks(hello(hub).model_copy(update={"clients": ("10.0.0.2",)}))
+
+    for agent in agents:
+        (told,) = await surroundings(agent, 1)
+        assert told.hubs == (KnownHub(hub="hub1", api_url=API, clients=("10.0.0.2",)),)
+        assert told.stamp > 0
+
+
+async def surroundings(agent: Agent, count: int) -> list[NodeSurroundings]:
+    """What this agent heard, once it is so many."""
+    await agent.until(lambda: len(agent.all(NodeSurroundings)) >= count)
+    return agent.all(NodeSurroundings)
+
+
+async def test_where_a_hub_was_before_is_nobody_s_business(house: House) -> None:
+    first, second = await house.hub(), await house.hub("hub1", "hub1-b")
+    agent = await house.agent()
+    await house.warm(1)
+    await house.worker()
+    moved = "http://10.0.0.9:8081/hub/api"
+
+    await first.asks(hello(first))
+    await surroundings(agent, 1)
+    await second.asks(hello(second).model_copy(update={"api_url": moved}))
+    before, after = await surroundings(agent, 2)
+
+    assert [hub.api_url for hub in before.hubs] == [API]
+    assert [hub.api_url for hub in after.hubs] == [moved]
+    assert after.stamp >= before.stamp
 
 
 def inventory(hub: Hub, *leases: str, complete: bool = True) -> HubInventory:

@@ -13,6 +13,7 @@ from controlplane.messages import (
     NodeHeartbeat,
     NodeHello,
     NodeInventory,
+    NodeSurroundings,
     NotebookGone,
     Report,
     RetireNotebook,
@@ -35,6 +36,7 @@ class ScriptedAgent:
         self.script: Script = "warms"
         self.creates: list[CreateNotebook] = []
         self.retired: list[str] = []
+        self.told: list[NodeSurroundings] = []
         self._broker = broker
         self._seq = 0
         self._heard = asyncio.Condition()
@@ -48,8 +50,8 @@ class ScriptedAgent:
         self._seq += 1
         return {"node": self.node, "epoch": self.epoch, "seq": self._seq}
 
-    def hello(self, *, places: int = 100) -> NodeHello:
-        return NodeHello(**self.at(), address="127.0.0.1", max_notebooks=places)  # type: ignore[arg-type]
+    def hello(self, *, places: int = 100, address: str = "127.0.0.1") -> NodeHello:
+        return NodeHello(**self.at(), address=address, max_notebooks=places)  # type: ignore[arg-type]
 
     async def say(self, body: Report) -> None:
         await self._broker.publish(body, report(body))
@@ -87,6 +89,12 @@ class ScriptedAgent:
         async with asyncio.timeout(seconds), self._heard:
             await self._heard.wait_for(enough)
 
+    async def heard_around(self, count: int) -> NodeSurroundings:
+        """The last word about what is around it, once it heard so many."""
+        async with asyncio.timeout(90), self._heard:
+            await self._heard.wait_for(lambda: len(self.told) >= count)
+        return self.told[-1]
+
     async def _on(self, delivery: Delivery) -> None:
         command = decode(delivery.body).message
         async with self._heard:
@@ -103,6 +111,8 @@ class ScriptedAgent:
                 failed = {"notebook": command.notebook, "reason": "exited", "exit_code": 1}
                 told = {**self.at(), **failed, "detail": "it ended by itself"}
                 await self.say(WarmupFailed.model_validate(told))
+        elif isinstance(command, NodeSurroundings):
+            self.told.append(command)
         elif isinstance(command, RetireNotebook):
             self.retired.append(command.notebook)
             await self.say(NotebookGone(**self.at(), notebook=command.notebook))  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from controlplane.messages import KnownHub
 from controlplane.model import NodeState
 from tests.refill.agents import ScriptedAgent
 from tests.refill.conftest import Stage, lab
@@ -42,6 +43,30 @@ async def test_a_hello_makes_a_new_node_ready(stage: Stage) -> None:
     await agent.say(agent.hello())
 
     await until_state(stage, "a", NodeState.READY)
+
+
+async def test_an_agent_hears_at_its_hello_of_hubs_nodes_and_the_control_plane(
+    stage: Stage,
+) -> None:
+    api = "http://10.0.0.1:8081/hub/api"
+    await stage.postgres.hubs.hello("hub1", "hub1-a", api)
+    first, second = await stage.unknown_agent("a"), await stage.unknown_agent("b")
+    await stage.liveness()
+
+    await first.say(first.hello(address="10.0.0.7"))
+    alone = await first.heard_around(1)
+    await second.say(second.hello(address="10.0.0.8"))
+    both = await second.heard_around(1)
+    # A new node is news for the others as well: what it publishes is closed to their notebooks.
+    also = await first.heard_around(2)
+    await second.say(second.hello(address="10.0.0.8"))
+    await second.heard_around(2)
+
+    assert alone.hubs == both.hubs == (KnownHub(hub="hub1", api_url=api),)
+    assert alone.nodes == ("10.0.0.7",)
+    assert both.nodes == also.nodes == ("10.0.0.7", "10.0.0.8")
+    # Its second hello said nothing new.
+    assert len(first.told) == 2
 
 
 async def test_a_silent_node_is_suspect_until_its_inventory(stage: Stage) -> None:
