@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from controlplane.doctor import firewall
 from controlplane.doctor.finding import Finding, fail, ok, warn
 from controlplane.doctor.trials import Given, Trials
 from controlplane.errors import Conflict
@@ -27,12 +29,14 @@ PORT_TRIES = 5
 @dataclass(frozen=True, kw_only=True)
 class Neighbours:
     """What one notebook reached of another. `published`: through the node's own addresses, or
-    None where that was not tried. `agents`: on the agent's own network, with its rules."""
+    None where that was not tried. `agents`: on the agent's own network, with its rules.
+    `closed`: what else it reached and should not."""
 
     listens: bool
     direct: bool
     published: bool | None
     agents: bool
+    closed: tuple[str, ...] = ()
 
 
 def judge_neighbours(seen: Neighbours) -> Finding:
@@ -50,6 +54,12 @@ def judge_neighbours(seen: Neighbours) -> Finding:
             ISOLATION,
             "a notebook reaches its neighbour's port through the node's own address",
             fix="apt-get install iptables; systemctl restart greenroom-agent",
+        )
+    if seen.closed:
+        return fail(
+            ISOLATION,
+            f"a notebook reaches {', '.join(seen.closed)}",
+            fix="journalctl -u greenroom-agent | grep firewall; greenroom doctor --node",
         )
     if not seen.agents:
         return ok(
@@ -69,17 +79,17 @@ async def look_at_neighbours(trials: Trials, spec: ContainerSpec, settings: Sett
         for _ in range(PORT_TRIES):
             port = random.randint(settings.node.first_port, settings.node.last_port)
             try:
-                return await _two(trials, spec, network, (shown, port, agents))
+                return await _two(trials, spec, settings, (network, shown, port, agents))
             except Conflict:
                 # A notebook has that port.
                 continue
-        return await _two(trials, spec, network, ("", 0, agents))
+        return await _two(trials, spec, settings, (network, "", 0, agents))
 
 
 async def _two(
-    trials: Trials, spec: ContainerSpec, network: str, published: tuple[str, int, bool]
+    trials: Trials, spec: ContainerSpec, settings: Settings, where: tuple[str, str, int, bool]
 ) -> Neighbours:
-    address, port, agents = published
+    network, address, port, agents = where
     ports = {f"{PORT}/tcp": [{"HostIp": address, "HostPort": str(port)}]} if address else None
     listen = {"do": "listen", "port": PORT, "seconds": LISTEN_SECONDS}
     async with trials.running(spec, listen, Given(network=network, ports=ports)) as listener:
@@ -88,17 +98,29 @@ async def _two(
         if address:
             gateway = await trials.engine.gateway(network) or address
             ways += [(address, port), (gateway, port)]
-        connect = {"do": "connect", "targets": ways}
+        closed = forbidden(settings) if agents else {}
+        connect = {"do": "connect", "targets": [*ways, *closed.values()]}
         answer = await trials.ask(spec, connect, Given(network=network))
         # A listener that is gone is reached by nobody, and proves nothing.
         listens = bool(up["up"]) and await listener.runs()
-    direct, *by_port = answer["reached"]
+    direct, *by_port = answer["reached"][: len(ways)]
+    others = zip(closed, answer["reached"][len(ways) :], strict=True)
     return Neighbours(
         listens=listens,
         direct=direct,
         published=any(by_port) if by_port else None,
         agents=agents,
+        closed=tuple(name for name, reached in others if reached),
     )
+
+
+def forbidden(settings: Settings) -> dict[str, tuple[str, int]]:
+    """What no notebook may reach, as far as this machine knows it, by name."""
+    broker = urlsplit(settings.amqp_url.get_secret_value())
+    found = {"cloud metadata": ("169.254.169.254", 80)}
+    if broker.hostname and not is_loopback(_url_of(broker.hostname)):
+        found["RabbitMQ"] = (broker.hostname, broker.port or 5672)
+    return found
 
 
 def _url_of(address: str) -> str:
@@ -143,7 +165,11 @@ async def look_at_hub(
     if is_loopback(url):
         fix = 'in jupyterhub_config.py: c.JupyterHub.hub_ip = "<the hub\'s address>"'
         return [fail(f"hub {urlsplit(url).netloc}", "that is each container itself", fix=fix)]
-    async with trials.network(network_name(settings)) as (network, _):
+    told = await asyncio.to_thread(firewall.surroundings, settings)
+    known = any(api_url(hub.api_url) == url for hub in told.hubs)
+    # The agent's rules pass a hub that has said hello: before that, the way alone is tried.
+    standing = network_name(settings) if known or settings.node.firewall == "off" else None
+    async with trials.network(standing) as (network, _):
         order = {"do": "fetch", "url": url, "seconds": FETCH_SECONDS}
         return [judge_hub(url, await trials.ask(spec, order, Given(network=network)))]
 

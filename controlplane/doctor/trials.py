@@ -126,9 +126,12 @@ class Trials:
             await asyncio.shield(self._remove(name))
 
     @asynccontextmanager
-    async def network(self, standing: str) -> AsyncIterator[tuple[str, bool]]:
-        """The agent's network if it stands, else one like it; and whether it was the agent's."""
-        if await self.engine.gateway(standing) is not None:
+    async def network(self, standing: str | None) -> AsyncIterator[tuple[str, bool]]:
+        """The agent's network if it stands, else one like it; and whether it was the agent's.
+
+        None: one like it, whatever stands.
+        """
+        if standing is not None and await self.engine.gateway(standing) is not None:
             yield standing, True
             return
         name = f"{self.installation}-doctor-{secrets.token_hex(4)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 
 from controlplane.clients.docker import Docker
-from controlplane.doctor import image, mounts, network, node, storage
+from controlplane.doctor import firewall, image, mounts, network, node, storage
 from controlplane.doctor.finding import Finding, Level, answered, warn
 from controlplane.doctor.rounds import Wanted
 from controlplane.doctor.trials import Trials, folder
@@ -37,6 +37,11 @@ async def findings(
         )
         for each in found:
             yield each
+        if wanted.node and all(each.level is not Level.FAIL for each in found):
+            look = firewall.look(engine, settings)
+            fix = firewall.START
+            for each in await answered(firewall.CHECK, look, seconds=ENGINE_SECONDS, fix=fix):
+                yield each
         if all(each.level is not Level.FAIL for each in found):
             with folder() as place:
                 trials = Trials(engine, installation=settings.installation, folder=place)
