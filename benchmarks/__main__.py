@@ -12,7 +12,7 @@ from pathlib import Path
 from scripts.stack import venv
 from scripts.stack.screen import Trouble, tail
 
-NAMES = ("spawn", "endure", "deaths", "warmth", "leases", "crowd")
+NAMES = ("spawn", "endure", "deaths", "warmth", "leases", "crowd", "profile")
 NEEDS_UP = "There is no .venv yet: run scripts/up first, it installs what benchmarks need."
 
 
