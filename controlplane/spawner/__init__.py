@@ -2,7 +2,11 @@
 
 spawner        GreenroomSpawner: the contract with the hub
 asking         what is checked and sealed before anybody is asked
+choosing       the pool that a start is for
 options        what a user may choose
+form           the form that offers pools
+offers         what can be had now
+reached        which limit a start would break
 configuration  what an admin may set, and our defaults
 traits         which inherited traits are honoured, owned by the pool, or without meaning
 outcome        what a person is told when it does not work

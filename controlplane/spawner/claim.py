@@ -92,6 +92,7 @@ class Claim:
 
     def hear_snapshot(self, known: KnownLease, now: float) -> None:
         """Take what the snapshot says of it: this heals answers that were lost."""
+        self.pool = self.pool or known.pool
         if known.phase == "serving" and known.url is None:
             return
         if self._rise(known.phase):

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from traitlets import Callable, Float, HasTraits, Instance, Integer, List, Unicode, default
 
-from controlplane.spawner import entrance, options, traits
+from controlplane.spawner import entrance, traits
 from controlplane.spawner.door import Door
-
-# How long the form waits for the first snapshot after the hub's start.
-FORM_SECONDS = 2.0
 
 
 class Configuration(HasTraits):
@@ -77,22 +72,3 @@ class Configuration(HasTraits):
     @default("start_timeout")
     def _default_start_timeout(self) -> int:
         return 600
-
-    @default("options_form")
-    def _default_options_form(self) -> Any:
-        return _pools_form
-
-    @default("options_from_form")
-    def _default_options_from_form(self) -> Any:
-        return options.from_form
-
-    @default("apply_user_options")
-    def _default_apply_user_options(self) -> Any:
-        return options.accept
-
-
-async def _pools_form(spawner: Configuration) -> str:
-    await spawner.door.snapshot(FORM_SECONDS)
-    pools = options.usable(spawner.door.memory.pools or {}, spawner.group_names())
-    chosen = (spawner.user_options or {}).get(options.KEY) or spawner.pool
-    return options.form(pools, str(chosen))

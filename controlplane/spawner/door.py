@@ -18,6 +18,7 @@ from controlplane.messages import (
     EVERY_LEASE,
     HubHello,
     HubInventory,
+    HubPools,
     HubSnapshot,
     LeaseClaimed,
     LeaseEnded,
@@ -27,11 +28,13 @@ from controlplane.messages import (
     LinePlaces,
     LineQuestion,
     Message,
+    PoolsQuestion,
     decode,
 )
 from controlplane.spawner import identity
 from controlplane.spawner.claim import Claim
 from controlplane.spawner.memory import Memory
+from controlplane.spawner.offers import Offers
 from controlplane.spawner.places import Kept, Places, Who
 from controlplane.spawner.road import Address, Road
 
@@ -43,6 +46,8 @@ HELLO_UNANSWERED_SECONDS = 5.0
 ASK_SECONDS = 4.0
 RELEASE_SECONDS = 2.0
 AGAIN_SECONDS = 0.2
+# Whoever looked at a form does not wait for its answer any longer.
+POOLS_QUESTION_MS = 2000
 PREFETCH = 64
 # Places that nobody came back for are looked for so often.
 SWEEP_SECONDS = 2.0
@@ -81,6 +86,7 @@ class Door:
         self.memory = Memory()
         self.unsure: set[Who] = set()
         self.places = Places()
+        self.offers = Offers(self._ask_for_pools, self.now)
         self.keep_seconds = KEEP_PLACE_SECONDS
         self._address = address
         self._log = log
@@ -119,6 +125,7 @@ class Door:
 
     async def close(self) -> None:
         """End the tasks, then the connection that they use."""
+        await self.offers.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -252,10 +259,16 @@ class Door:
                 for place in answer.places:
                     if claim := self._claims.get(place.lease):
                         claim.hear_place(place.place, answer)
-            case HubSnapshot() if answer.hub == self.hub:
-                self._take_snapshot(answer)
+            case HubSnapshot() | HubPools() if answer.hub == self.hub:
+                self._take_part(answer)
             case _:
                 self._log.warning("This hub cannot use a %s", answer.TYPE)
+
+    def _take_part(self, part: HubSnapshot | HubPools) -> None:
+        if isinstance(part, HubSnapshot):
+            self._take_snapshot(part)
+        elif offer := self.offers.hear(part):
+            self.memory.pools = offer.pools
 
     def _take_snapshot(self, part: HubSnapshot) -> None:
         speaks_from = self.memory.hear(part, self.now())
@@ -309,6 +322,10 @@ class Door:
         self.memory.said_hello(self.now())
         hello = HubHello(hub=self.hub, hub_process=self.hub_process, api_url=self._address.api_url)
         await self._send(hello, expires_ms=int(HELLO_UNANSWERED_SECONDS * 2000))
+
+    async def _ask_for_pools(self) -> None:
+        ask = PoolsQuestion(hub=self.hub, hub_process=self.hub_process)
+        await self._hint(ask, expires_ms=POOLS_QUESTION_MS)
 
     async def _listen(self, road: Road) -> None:
         await road.consume(f"hub.{self.hub_process}", self.hear, prefetch=PREFETCH)

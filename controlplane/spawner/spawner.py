@@ -18,11 +18,11 @@ from tornado.web import HTTPError
 
 from controlplane import failpoints
 from controlplane.errors import BadSettings, GreenroomError
-from controlplane.messages import KnownPool, LeaseEnded, LeaseRequest
-from controlplane.spawner import asking, identity, options, outcome, page, traits, whose
+from controlplane.messages import LeaseEnded, LeaseRequest
+from controlplane.spawner import asking, identity, outcome, page, traits, whose
+from controlplane.spawner.choosing import Choosing
 from controlplane.spawner.claim import Claim
 from controlplane.spawner.in_line import InLine
-from controlplane.spawner.keeping import Keeping
 from controlplane.spawner.refusal import refusal, uncount
 
 # The first question heals a lost answer, the others a lost place in the line.
@@ -36,14 +36,12 @@ PATIENCE_SECONDS = 3.0
 BEFORE_TIMEOUT_SECONDS = 1.0
 # A start that was given up waits so long for its release, which goes on without it.
 GIVE_UP_SECONDS = 0.5
-# How long a start right after the hub's own waits to be told of the pools.
-FIRST_SNAPSHOT_SECONDS = 3.0
 # How long a poll after the hub's start waits for the first snapshot.
 ADOPTION_SECONDS = 5.0
 ADOPTED_QUESTION_SECONDS = 2.0
 
 
-class GreenroomSpawner(Keeping, Spawner):
+class GreenroomSpawner(Choosing, Spawner):
     """Hands each user a warm notebook. docs/hub.md describes its settings."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -275,15 +273,6 @@ class GreenroomSpawner(Keeping, Spawner):
                 f"Greenroom is not set up in this hub: {error}", reason="settings", status=503
             ) from None
 
-    async def _pool(self) -> str:
-        others = self.apply_user_options is not options.accept
-        asked = options.chosen(self.user_options, others=others) or self.pool
-        limits = self.mem_limit is not None or self.cpu_limit is not None
-        if (not asked or limits) and not await self.door.snapshot(FIRST_SNAPSHOT_SECONDS):
-            # Only with the pools can one be chosen, or its limits be compared.
-            raise outcome.no_snapshot(self.door.met)
-        return options.the_pool(asked, self.door.memory.pools or {}, self.group_names())
-
     def _check_traits(self, pool: str) -> None:
         values = {name: getattr(self, name) for name in traits.OWNED}
         sections = [self.config.get(cls.__name__, {}) for cls in type(self).__mro__]
@@ -292,9 +281,6 @@ class GreenroomSpawner(Keeping, Spawner):
         problems = list(traits.conflicts(values, self._known(pool)))
         if problems:
             raise refusal("This server cannot be started: " + "; ".join(problems), reason="trait")
-
-    def _known(self, pool: str) -> KnownPool | None:
-        return (self.door.memory.pools or {}).get(pool)
 
     async def _status(self) -> int | None:
         if self._restored:

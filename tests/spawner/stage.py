@@ -164,6 +164,7 @@ def spawner(
         base_url=base,
         url=base,
         groups=[SimpleNamespace(name=group) for group in groups],
+        spawners={},
     )
     hub = SimpleNamespace(
         public_host="",
@@ -177,7 +178,7 @@ def spawner(
         )
     settings = {"seal_keys": [KEY], "pool": "small"} | config
     arguments = {} if door is None else {"door": door}
-    return GreenroomSpawner(
+    made = GreenroomSpawner(
         user=person,
         hub=hub,
         orm_spawner=row,
@@ -186,6 +187,17 @@ def spawner(
         config=Config({"GreenroomSpawner": settings}),
         **arguments,
     )
+    person.spawners[name] = made
+    return made
+
+
+def beside(other: GreenroomSpawner, name: str, **config: Any) -> GreenroomSpawner:
+    """Another server of the same person."""
+    groups = [group.name for group in other.user.groups]
+    made = spawner(other.door, user=other.user.name, name=name, groups=groups, **config)
+    made.user = other.user
+    other.user.spawners[name] = made
+    return made
 
 
 def pool(name: str = "small", **fields: Any) -> KnownPool:

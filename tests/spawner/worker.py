@@ -18,6 +18,7 @@ from controlplane.clients.rabbitmq import Broker, Delivery, hub
 from controlplane.messages import (
     HubHello,
     HubInventory,
+    HubPools,
     HubSnapshot,
     KnownLease,
     KnownPool,
@@ -30,6 +31,7 @@ from controlplane.messages import (
     LineQuestion,
     Message,
     Place,
+    PoolsQuestion,
     decode,
 )
 
@@ -97,6 +99,8 @@ class Worker:
                 await self.tell_row(message.lease)
             case HubHello() if not self.silent:
                 await self._snapshot(message)
+            case PoolsQuestion() if not self.silent:
+                await self._pools(message)
         await delivery.ack()
         self.changed.set()
 
@@ -139,6 +143,10 @@ class Worker:
             eta_seconds=12,
             places=(Place(lease=lease, place=1),),
         )
+
+    async def _pools(self, asked: PoolsQuestion) -> None:
+        answer = HubPools(hub=asked.hub, snapshot="p", pools=self.pools)
+        await self.broker.publish(answer, hub(asked.hub_process))
 
     def leases(self, user: str, server: str = "", hub: str | None = None) -> list[str]:
         """The leases asked for by this user for this server, oldest first."""
