@@ -11,7 +11,7 @@ from controlplane.cli.doors import with_postgres
 from controlplane.cli.out import Shape, show
 from controlplane.cli.words import Output
 from controlplane.clients.postgres import Postgres
-from controlplane.model import NotebookPhase
+from controlplane.model import Node, NotebookPhase
 
 app = typer.Typer(help="Nodes: hosts with an agent.", no_args_is_help=True)
 
@@ -23,6 +23,13 @@ def list_nodes(output: Output = Shape.TABLE) -> None:
     """Every node with its state and how full it is."""
     found = with_postgres(rows)
     show(found, COLUMNS, output, empty="no node yet: start an agent, `python -m workers agent`")
+
+
+def _reason(node: Node) -> str:
+    """Why it is where it is, and to whom it is not offered; the agent's log says why that is."""
+    cut_off = ", ".join(node.unreachable_hubs)
+    said = [node.reason, f"its notebooks do not reach {cut_off}" if cut_off else ""]
+    return "; ".join(each for each in said if each)
 
 
 async def rows(postgres: Postgres) -> list[dict[str, Any]]:
@@ -42,7 +49,8 @@ async def rows(postgres: Postgres) -> list[dict[str, Any]]:
             "seen_s": round(max(0.0, (now - node.last_seen).total_seconds()), 1),
             "last_seen": node.last_seen,
             "epoch": node.epoch,
-            "reason": node.reason,
+            "reason": _reason(node),
+            "unreachable_hubs": list(node.unreachable_hubs),
         }
         for node in await postgres.nodes.list()
     ]

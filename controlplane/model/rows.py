@@ -22,7 +22,10 @@ class Pool:
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """A node as liveness decided. `epoch` is its agent's own, and only grows."""
+    """A node as liveness decided. `epoch` is its agent's own, and only grows.
+
+    `unreachable_hubs` is what its agent says: it is not offered to these.
+    """
 
     node: str
     state: NodeState
@@ -32,6 +35,7 @@ class Node:
     max_notebooks: int
     last_seen: datetime
     reason: str = ""
+    unreachable_hubs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

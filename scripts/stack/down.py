@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -83,13 +82,26 @@ def remove_containers(place: Place) -> int:
 
 
 def forget_rules(bridges: set[str]) -> None:
-    """Take back the rules that agents set for these bridges: they outlive agent and bridge."""
-    for program in ("iptables", "ip6tables"):
-        for rule in (commands.read([program, "-S"]) or "").splitlines():
-            words = shlex.split(rule)
-            ours = any(word.startswith("greenroom:") for word in words)
-            if words[0] == "-A" and ours and not bridges.isdisjoint(words):
-                commands.read([program, "-D", *words[1:]])
+    """Take back the rules that agents set for these bridges: they outlive agent and bridge.
+
+    As the agent's own wipe does it, with nothing but the programs: a demo whose virtual
+    environment is broken goes away too.
+    """
+    for name in {bridge.removeprefix("gr-") for bridge in bridges if bridge.startswith("gr-")}:
+        commands.read(["nft", "delete", "table", "inet", f"greenroom_{name}"])
+        for program in ("iptables", "ip6tables"):
+            _forget_chains(program, f"GR-{name}-")
+
+
+def _forget_chains(program: str, prefix: str) -> None:
+    rules = (commands.read([program, "-S"]) or "").splitlines()
+    for words in (rule.split() for rule in rules):
+        if words[0] == "-A" and words[-1].startswith(prefix):
+            commands.read([program, "-D", *words[1:]])
+    chains = [rule.split()[1] for rule in rules if rule.startswith(f"-N {prefix}")]
+    for how in ("-F", "-X"):
+        for chain in chains:
+            commands.read([program, how, chain])
 
 
 def _become_root(arguments: Sequence[str]) -> None:

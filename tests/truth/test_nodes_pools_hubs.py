@@ -70,6 +70,7 @@ async def test_another_report_is_a_sign_of_life_and_no_more(
     [seen] = await postgres.nodes.list()
     assert seen.last_seen > known.last_seen
     assert owner.run("select unreachable_hubs from sightings") == [(["hub1"],)]
+    assert [node.unreachable_hubs for node in await postgres.nodes.list()] == [("hub1",)]
 
 
 async def test_a_node_is_moved_once_per_version(postgres: Postgres) -> None:

@@ -83,8 +83,8 @@ def notebook(row: Row) -> Notebook:
 
 
 def node(row: Row) -> Node:
-    """A row of `nodes` with `last_seen` beside it."""
-    return _build(Node, row)
+    """A row of `nodes` with `last_seen` and `unreachable_hubs` beside it."""
+    return _build(Node, {**row, "unreachable_hubs": tuple(row.get("unreachable_hubs") or ())})
 
 
 def pool(row: Row) -> Pool:

@@ -1,5 +1,6 @@
 create function node_row(node_ text) returns jsonb language sql as $$
-  select to_jsonb(n) || jsonb_build_object('last_seen', s.last_seen)
+  select to_jsonb(n)
+    || jsonb_build_object('last_seen', s.last_seen, 'unreachable_hubs', s.unreachable_hubs)
   from nodes n join sightings s on s.node = n.node where n.node = node_
 $$;
 
