@@ -42,13 +42,14 @@ class Choosing(Keeping):
         """As inherited: what a URL says is read as a form is."""
         return self.run_options_from_form(query_data)
 
-    def holds(self) -> str | None:
-        """The pool in which this server has an open lease, empty when unknown; None: no lease."""
+    def runs_in(self) -> str | None:
+        """The pool of this server's lease, empty when unknown; None while it has none."""
+        return self._claim.pool if self._claim is not None and self._claim.ended is None else None
+
+    def kept_in(self) -> str | None:
+        """The pool in whose line a place is kept for this server; None when there is none."""
         kept = self.door.places.find(self._who)
-        for claim in (self._claim, kept.claim if kept is not None else None):
-            if claim is not None and claim.ended is None:
-                return claim.pool
-        return None
+        return kept.claim.pool if kept is not None and kept.claim.ended is None else None
 
     @default("options_form")
     def _default_options_form(self) -> Any:
@@ -128,13 +129,18 @@ class Choosing(Keeping):
             return "Paused by the administrators: nobody new is let in."
         if offer is None:
             return ""
-        own = self.holds() or ""
+        own = self.kept_in() or ""
         return reached.limit(pool, offer, self._elsewhere(), self.group_names(), own)
 
     def _elsewhere(self) -> list[str]:
-        """The pools of this person's other servers that run or wait."""
-        others = [each for each in self.user.spawners.values() if each is not self]
-        held = [each.holds() for each in others if isinstance(each, Choosing)]
+        """The pools of this person's servers that run, and of others that wait in line.
+
+        A form that is asked of a server that runs is shown for another: the hub takes the
+        default server's when the start of a named one was refused.
+        """
+        servers = [each for each in self.user.spawners.values() if isinstance(each, Choosing)]
+        held = [each.runs_in() for each in servers]
+        held += [each.kept_in() for each in servers if each is not self]
         return [pool for pool in held if pool is not None]
 
     def _wanted(self) -> Sequence[str]:

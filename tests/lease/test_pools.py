@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from controlplane.messages import HubPools, NodeHeartbeat, PoolsQuestion
-from controlplane.model import Limits
+from controlplane.messages import HubPools, LeaseEnded, LeaseServing, NodeHeartbeat, PoolsQuestion
+from controlplane.model import EndReason, Limits
 from tests.lease.actors import Hub
 from tests.lease.conftest import House
 from tests.truth import stage as truth
@@ -59,6 +59,24 @@ async def test_limits_are_told_with_what_counts_towards_them(house: House) -> No
     assert (other.max_per_user, other.max_per_group, other.held) == (None, {}, {})
     assert (answer.max_per_user, answer.max_per_group) == (3, {"x": 9, "y": 9})
     assert answer.held == {"x": 2, "y": 1}
+
+
+async def test_a_start_beyond_a_limit_ends_at_once_and_stands_in_no_line(house: House) -> None:
+    hub, agent = await house.hub(), await house.agent()
+    await house.worker()
+    await house.postgres.pools.apply([truth.spec(max_per_user=1)], remove_missing=False)
+    await house.warm(2)
+    first, second = ask(server="a", prefix="/user/ada/a/"), ask(server="b", prefix="/user/ada/b/")
+    await hub.asks(first)
+    await hub.hears(LeaseServing, first.lease)
+
+    await hub.asks(second)
+    ended = await hub.hears(LeaseEnded, second.lease)
+
+    assert ended.reason == EndReason.QUOTA
+    assert "you have 1 notebook of pool demo already (a)" in ended.detail
+    assert await house.postgres.leases.waiting_pools() == []
+    assert len(agent.served) == 1
 
 
 async def test_a_notebook_that_no_path_leads_to_is_not_warm_for_that_hub(house: House) -> None:

@@ -17,6 +17,7 @@ from controlplane.messages import (
     PoolsQuestion,
 )
 from controlplane.spawner import offers
+from controlplane.spawner.claim import Claim
 from controlplane.spawner.door import Door
 from controlplane.spawner.form import Card, form
 from tests.spawner import stage
@@ -284,8 +285,23 @@ async def test_a_limit_that_another_server_of_the_person_reached_is_shown(
     assert [request.pool for request in road.all(LeaseRequest)] == ["large"]
     assert page.off == ["large"]
     assert "You have 1 notebook of this pool already, and 1 is the limit." in page.text
+    # What the hub shows when the start of a named server was refused.
+    assert (await page_of(other)).off == ["large"]
     await other.stop()
     assert (await page_of(stage.beside(other, "third"))).off == []
+
+
+async def test_a_place_in_line_counts_for_other_servers_and_not_for_its_own(
+    road: stage.Road, door: Door
+) -> None:
+    full = {"max_per_user": 1, "max_per_group": {"staff": 1}, "held": {"staff": 1}}
+    road.answer = told(SMALL, LARGE.model_copy(update=full))
+    waits = stage.spawner(door, groups=["staff"])
+    claim = Claim("0190f3a0-0000-7000-8000-00000000000b", pool="large", since=door.now())
+    door.keep(claim, waits._who)
+
+    assert (await page_of(waits)).off == []
+    assert (await page_of(stage.beside(waits, "second"))).off == ["large"]
 
 
 async def test_a_limit_of_a_group_is_shown_to_its_members(road: stage.Road, door: Door) -> None:
@@ -310,5 +326,5 @@ async def test_after_a_restart_of_the_hub_its_leases_still_count(road: stage.Roa
     page = await page_of(stage.beside(other, "second"))
     await door.close()
 
-    assert other.holds() == "large"
+    assert other.runs_in() == "large"
     assert page.off == ["large", "small"]
