@@ -15,6 +15,7 @@ claim          one lease as this process knows it
 keeping        a start that steps aside, and whoever comes back
 places         who waits in line, in a start() or outside
 in_line        the refusal that asks to come back
+patience       how long to wait for others on a busy loop
 page           what a browser shows meanwhile
 resumption     what a later start needs to take up a lease
 memory         the last snapshot

@@ -120,11 +120,18 @@ class Claim:
 
     async def wait_settled(self, seconds: float) -> bool:
         """Whether the answer is there within so many seconds, or the wait is over without."""
-        return await self._wait(lambda: self.settled or self.aside, seconds)
+        try:
+            async with asyncio.timeout(max(seconds, 0)):
+                while not (self.settled or self.aside):
+                    await self._changed.wait()
+        except TimeoutError:
+            pass
+        return self.settled or self.aside
 
-    async def wait_heard(self, seconds: float) -> bool:
-        """Whether anything at all was heard of it within so many seconds."""
-        return await self._wait(lambda: self.phase != "asking", seconds)
+    async def heard(self) -> None:
+        """Return when anything at all was heard of it."""
+        while self.phase == "asking":
+            await self._changed.wait()
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         """What to show to the person who waits; each listener gets all that is still true."""
@@ -137,15 +144,6 @@ class Claim:
             if self.settled or self.aside:
                 return
             await changed.wait()
-
-    async def _wait(self, true: Callable[[], bool], seconds: float) -> bool:
-        try:
-            async with asyncio.timeout(max(seconds, 0)):
-                while not true():
-                    await self._changed.wait()
-        except TimeoutError:
-            pass
-        return true()
 
     def _rise(self, phase: Phase) -> bool:
         if _STRENGTH[phase] <= _STRENGTH[self.phase]:

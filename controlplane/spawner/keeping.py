@@ -7,6 +7,7 @@ reach in time. The lease is kept, for its person to start again.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,7 +18,7 @@ from sqlalchemy.orm import object_session
 
 from controlplane.errors import BadSettings
 from controlplane.messages import LeaseRequest
-from controlplane.spawner import page, resumption
+from controlplane.spawner import page, patience, resumption
 from controlplane.spawner.claim import Claim
 from controlplane.spawner.configuration import Configuration
 from controlplane.spawner.in_line import InLine, Standing
@@ -25,7 +26,7 @@ from controlplane.spawner.places import Kept, Who
 from controlplane.spawner.resumption import Resumption
 
 # Whoever heard nothing for so long stands in line, or there is nobody who could say so.
-HEARD_SECONDS = 3.0
+HEARD_SECONDS = 5.0
 # Whether a server that was given up can be reached again.
 REACH_SECONDS = 3.0
 
@@ -109,7 +110,8 @@ class Keeping(Configuration):
 
     async def _stand_in_line(self, claim: Claim) -> None:
         """Wait in this start() if there is room for one more, else step aside."""
-        await claim.wait_heard(HEARD_SECONDS)
+        with suppress(TimeoutError):
+            await patience.within(HEARD_SECONDS, claim.heard())
         places = self.door.places
         if claim.phase not in ("asking", "waiting"):
             return
