@@ -31,7 +31,7 @@ from controlplane.messages import (
     PoolsQuestion,
     decode,
 )
-from controlplane.spawner import identity
+from controlplane.spawner import comes_from, identity
 from controlplane.spawner.claim import Claim
 from controlplane.spawner.memory import Memory
 from controlplane.spawner.offers import Offers
@@ -320,7 +320,12 @@ class Door:
 
     async def _hello(self) -> None:
         self.memory.said_hello(self.now())
-        hello = HubHello(hub=self.hub, hub_process=self.hub_process, api_url=self._address.api_url)
+        hello = HubHello(
+            hub=self.hub,
+            hub_process=self.hub_process,
+            api_url=self._address.api_url,
+            clients=await comes_from.addresses(self._address.proxy),
+        )
         await self._send(hello, expires_ms=int(HELLO_UNANSWERED_SECONDS * 2000))
 
     async def _ask_for_pools(self) -> None:

@@ -12,7 +12,7 @@ from jupyterhub.utils import url_path_join
 
 from controlplane import failpoints, settings, telemetry
 from controlplane.errors import BadSettings
-from controlplane.spawner import hub_url, identity
+from controlplane.spawner import comes_from, hub_url, identity
 from controlplane.spawner.door import Door
 from controlplane.spawner.road import Address
 
@@ -73,6 +73,7 @@ def _address(spawner: Any) -> Address:
         installation=spawner.installation,
         hub=_hub_id(spawner.hub_id),
         api_url=api_url(spawner),
+        proxy=comes_from.proxy_of(_app()),
     )
 
 
@@ -84,9 +85,13 @@ def _hub_id(given: str) -> str:
 
 def _data_directory() -> Path:
     """Where the hub keeps its cookie secret: it must keep that as long as this."""
+    app = _app()
+    return Path(app.cookie_secret_file).resolve().parent if app is not None else Path.cwd()
+
+
+def _app() -> Any:
+    """The hub itself, None where there is none."""
     # The app imports the spawners' entry points, so it cannot be imported with us.
     from jupyterhub.app import JupyterHub
 
-    if not JupyterHub.initialized():
-        return Path.cwd()
-    return Path(JupyterHub.instance().cookie_secret_file).resolve().parent
+    return JupyterHub.instance() if JupyterHub.initialized() else None

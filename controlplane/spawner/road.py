@@ -29,12 +29,16 @@ class Road(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Address:
-    """Which hub this is, and where its broker is. `amqp_url` holds a password: never shown."""
+    """Which hub this is, and where its broker is. `amqp_url` holds a password: never shown.
+
+    `proxy`: the host of its proxy, "" where that is this machine or unknown.
+    """
 
     amqp_url: str
     installation: str
     hub: str
     api_url: str
+    proxy: str = ""
 
     def __repr__(self) -> str:
         return f"Address({self.installation!r}, hub={self.hub!r})"
