@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,8 +13,12 @@ import aiodocker
 import pytest
 
 from controlplane.clients.docker import Docker
-from controlplane.messages import RunActivated, WarmupReady
+from controlplane.messages import NodeHeartbeat, RunActivated, WarmupReady
 from tests.agent.theatre import Theatre, get
+from workers.agent import wipe
+from workers.agent.firewall import Policy
+from workers.agent.firewall.backend import find
+from workers.agent.node import bridge_name
 
 pytestmark = pytest.mark.engine
 
@@ -65,6 +70,79 @@ async def from_inside(theatre: Theatre, notebook: str, host: str, port: int) -> 
         while message := await stream.read_out():
             said += message.data
     return said.decode().strip().partition(":")[0]
+
+
+@pytest.fixture
+async def elsewhere(exposed: Theatre) -> AsyncIterator[int]:
+    """A port of the node that is none of a notebook's business, on every address."""
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "0.0.0.0", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def test_a_notebook_reaches_its_hub_and_nothing_else_of_the_node(
+    exposed: Theatre, elsewhere: int
+) -> None:
+    order = exposed.create_order()
+    await exposed.take(order)
+    await exposed.reported.wait(WarmupReady)
+    hub = urlsplit(exposed.hub.url)
+    assert hub.hostname
+    assert hub.port
+    gateway, address = await exposed.gateway(), exposed.agent.node.place.address
+    ways = {
+        "hub": (hub.hostname, hub.port),
+        "the node": (address, elsewhere),
+        "its gateway": (gateway, elsewhere),
+        "metadata": ("169.254.169.254", 80),
+        "a private address": ("10.255.255.254", 80),
+    }
+
+    seen = {name: await from_inside(exposed, order.notebook, *to) for name, to in ways.items()}
+    await exposed.agent.firewall.change(nobody_s(exposed))
+    opened = await from_inside(exposed, order.notebook, gateway, elsewhere)
+
+    assert seen == {name: "connected" if name == "hub" else "no" for name in ways}
+    # What was refused was refused by the rules, and by nothing else of this machine.
+    assert opened == "connected"
+
+
+def nobody_s(theatre: Theatre) -> Policy:
+    """Rules that hold for another node's bridge, under this one's name."""
+    policy = theatre.agent.firewall.policy
+    assert policy is not None
+    return replace(policy, bridge="gr-nobody")
+
+
+async def test_rules_go_with_everything_else_of_a_node(exposed: Theatre) -> None:
+    network = exposed.agent.node.place.network
+    name = bridge_name(network).removeprefix("gr-")
+    backend = await find()
+    assert backend is not None
+    before = await backend.held(name)
+    await exposed.life.end()
+    stopped = await backend.held(name)
+    await wipe.wipe(exposed.settings, exposed.engine)
+
+    # Notebooks outlive their agent, and so does what protects them.
+    assert before == stopped != ""
+    assert await backend.held(name) == ""
+
+
+async def test_a_node_whose_notebooks_reach_no_hub_says_so_at_once(exposed: Theatre) -> None:
+    await exposed.take(exposed.create_order())
+    await exposed.reported.wait(WarmupReady)
+    hub = exposed.hub.url
+    gateway = await exposed.gateway()
+
+    await exposed.take(exposed.surroundings(hub, f"http://{gateway}:1/hub/"))
+    lost = await exposed.reported.wait(NodeHeartbeat, fits=lambda beat: bool(beat.unreachable_hubs))
+    await exposed.take(exposed.surroundings(hub, hub))
+    await exposed.reported.wait(
+        NodeHeartbeat, fits=lambda beat: beat.seq > lost.seq and not beat.unreachable_hubs
+    )
+
+    assert lost.unreachable_hubs == ("hub2",)
 
 
 async def test_a_neighbour_reaches_a_notebook_by_no_way(exposed: Theatre) -> None:

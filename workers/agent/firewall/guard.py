@@ -45,6 +45,11 @@ class Firewall:
         return bool(self._wanted) and not self._why
 
     @property
+    def policy(self) -> Policy | None:
+        """What the rules say, or should."""
+        return self._policy
+
+    @property
     def missing(self) -> str:
         """Why there are no rules, or ""."""
         return self._why
