@@ -51,7 +51,7 @@ class Card:
     @property
     def name(self) -> str:
         """What people call it."""
-        return self.pool.display_name or self.pool.pool
+        return self.pool.display_name.strip() or self.pool.pool
 
 
 def form(cards: Sequence[Card], wanted: Sequence[str] = ()) -> str:
@@ -59,7 +59,8 @@ def form(cards: Sequence[Card], wanted: Sequence[str] = ()) -> str:
     if len(cards) < 2:
         return ""
     open_ = [card.pool.pool for card in cards if not card.off]
-    selected = next((pool for pool in wanted if pool in open_), "")
+    only = open_ if len(open_) == 1 else []
+    selected = next((pool for pool in (*wanted, *only) if pool in open_), "")
     rows = "".join(
         _card(card, number, checked=card.pool.pool == selected)
         for number, card in enumerate(cards, start=1)

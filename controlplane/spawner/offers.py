@@ -16,6 +16,8 @@ FRESH_SECONDS = 2.0
 # How long a page waits for the answer, and for how long it does not wait again after silence.
 WAIT_SECONDS = 1.0
 QUIET_SECONDS = 5.0
+# A question that does not even end in time.
+STUCK_SECONDS = 2.0
 # An answer that is older says nothing of what is warm.
 STALE_SECONDS = 30.0
 
@@ -44,14 +46,14 @@ class Offers:
         self._quiet_until = float("-inf")
 
     async def look(self, within: float = FRESH_SECONDS) -> Offer | None:
-        """What can be had now; None when nobody said so lately. Takes a second at most.
+        """What can be had now; None when nobody said so lately. Takes a second, two at most.
 
         Asks when the last answer is older than `within` seconds.
         """
         if self._younger_than(within) is None and self._now() >= self._quiet_until:
             if self._asking is None or self._asking.done():
                 self._asking = asyncio.create_task(self._question(), name="greenroom-pools")
-            await asyncio.wait({self._asking}, timeout=WAIT_SECONDS)
+            await asyncio.wait({self._asking}, timeout=STUCK_SECONDS)
         return self._younger_than(STALE_SECONDS)
 
     def hear(self, part: HubPools) -> Offer | None:

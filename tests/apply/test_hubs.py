@@ -6,9 +6,11 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from controlplane.apply import hubs
-from controlplane.messages import HubSnapshot, encode
+from controlplane.decide.expect import Shelf, Shelves
+from controlplane.decide.lease_snapshot import Line
+from controlplane.messages import HubPools, HubSnapshot, encode
 from controlplane.messages.envelope import MAX_BYTES
-from controlplane.model import ContainerSpec, Lease, LeasePhase, Pool, PoolSpec, Storage
+from controlplane.model import ContainerSpec, Lease, LeasePhase, Limits, Pool, PoolSpec, Storage
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -81,3 +83,47 @@ async def test_a_pool_tells_where_homes_are_inside() -> None:
     (part,) = await told([], [pool("a")])
 
     assert part.pools[0].home == "/home/jovyan"
+
+
+def shelf(n: int) -> Shelf:
+    """One whose every text is as long as it may be, in characters that take the most bytes."""
+    spec = PoolSpec(
+        name=f"pool-{n}",
+        display_name="\N{PILE OF POO}" * 100,
+        description="\N{PILE OF POO}" * 500,
+        container=ContainerSpec(image="demo:1"),
+        warm=1,
+        max_per_group={"g" * 240 + str(each): 30 for each in range(30)},
+    )
+    kept = Pool(name=spec.name, revision=1, spec=spec, spec_hash="h", changed_at=NOW)
+    numbers = {"warming": 0, "held": 0, "leaving": 0, "nodes": 1, "free": 1, "failures": 0}
+    line = Line(
+        pool=kept.name,
+        taken_at=NOW,
+        waiting=(),
+        ready=1,
+        maximum=None,
+        paused=False,
+        warm_seconds=None,
+        **numbers,
+    )
+    return Shelf(pool=kept, line=line, warm=1, waiting=0, of_groups=dict(spec.max_per_group))
+
+
+async def test_what_a_form_is_told_fits_into_its_messages_however_much_it_is() -> None:
+    broker = FakeBroker()
+    limits = Limits(max_per_user=3, max_per_group=shelf(0).of_groups)
+    offer = Shelves(
+        shelves=tuple(map(shelf, range(20))), limits=limits, of_groups=limits.max_per_group
+    )
+
+    await hubs.shelves(cast(Any, broker), "hub1", "hub1-a", offer, {})
+
+    parts = cast(list[HubPools], broker.sent)
+    assert len(parts) > 1
+    assert all(len(encode(part, id="1", source="s", time="t")) <= MAX_BYTES for part in parts)
+    assert [(part.part, part.parts) for part in parts] == [
+        (number, len(parts)) for number in range(1, len(parts) + 1)
+    ]
+    assert [pool.pool for part in parts for pool in part.pools] == [f"pool-{n}" for n in range(20)]
+    assert {part.max_per_user for part in parts} == {3}

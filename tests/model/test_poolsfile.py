@@ -178,6 +178,15 @@ def test_limits_over_all_pools_are_a_table_of_their_own() -> None:
     assert file.limits == Limits(max_per_user=3, max_per_group={"my team": 40})
 
 
+def test_more_groups_than_a_hub_can_be_told_of_are_refused() -> None:
+    many = ", ".join(f'"{n}{"g" * 240}" = 1' for n in range(40))
+
+    said = mistakes(with_line(f"max_per_group = {{ {many} }}"))
+
+    assert "max_per_group is" in said
+    assert "limit fewer groups, or shorter names" in said
+
+
 def test_a_file_that_says_nothing_of_limits_has_none() -> None:
     assert parse(GOOD).limits is None
     assert parse(f"{GOOD}\n[limits]").limits == Limits()

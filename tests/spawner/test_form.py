@@ -131,6 +131,12 @@ def test_a_card_says_what_to_expect(seen: PoolOutlook | None, said: list[str]) -
     assert all(words in page.text for words in said)
 
 
+def test_a_display_name_of_blanks_is_none() -> None:
+    page = Page(form(cards(stage.pool("a", display_name="  "), stage.pool("b"))))
+
+    assert {"a", "b"} <= set(page.texts)
+
+
 def test_a_card_says_what_the_pool_is() -> None:
     small = stage.pool("small", display_name="Small one", description="for all", memory_mib=1536)
 
@@ -151,6 +157,19 @@ def test_what_cannot_be_started_now_is_off_with_its_reason_and_never_preselected
     assert page.checked == ["b"]
     assert "You have 1." in page.text
     assert "required" not in page.radios["a"]
+
+
+def test_the_only_one_that_can_be_started_is_preselected() -> None:
+    page = Page(form([Card(pool=stage.pool("a"), off="no"), Card(pool=stage.pool("b"))], ["a"]))
+
+    assert page.checked == ["b"]
+
+
+def test_without_a_wish_nothing_is_preselected_and_one_must_be_chosen() -> None:
+    page = Page(form(cards(stage.pool("a"), stage.pool("b")), ["gone"]))
+
+    assert page.checked == []
+    assert all("required" in attrs for attrs in page.radios.values())
 
 
 def test_when_nothing_can_be_started_it_says_so_first() -> None:
