@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import struct
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from controlplane.messages import NodeSurroundings
 from controlplane.model import targets
 from controlplane.settings import NodeSettings, Settings
 from workers.agent import resolvers
-from workers.agent.firewall import iptables, nft
+from workers.agent.firewall import generation, iptables, nft
 from workers.agent.firewall.guard import Firewall
 from workers.agent.firewall.policy import PRIVATE_4, PRIVATE_6, Policy, metadata, tidy
 from workers.agent.surroundings import Surroundings
@@ -129,6 +130,8 @@ class Kernel:
     name: str = "kernel"
     rules: dict[str, Policy] = field(default_factory=dict)
     replaced: int = 0
+    looked: int = 0
+    changes: int | None = None
     error: Exception | None = None
 
     async def replace(self, policy: Policy) -> None:
@@ -137,7 +140,11 @@ class Kernel:
         self.replaced += 1
         self.rules[policy.name] = policy
 
+    def generation(self) -> int | None:
+        return self.changes
+
     async def held(self, name: str) -> str:
+        self.looked += 1
         return str(self.rules.get(name, ""))
 
     async def remove(self, name: str) -> None:
@@ -179,6 +186,39 @@ async def test_rules_that_are_gone_are_put_back_and_counted() -> None:
     assert kernel.rules[POLICY.name] == POLICY
     assert repairs() == before + 1
     assert firewall.in_place
+
+
+async def test_while_nobody_changes_any_rule_no_program_is_started() -> None:
+    kernel = Kernel(changes=1)
+    firewall = Firewall("try", find=kernel.find)
+    await firewall.open(POLICY)
+    at_first = kernel.looked
+    await firewall.look()
+    quiet = kernel.looked
+    # Somebody else's rule: looked at once, and quiet again.
+    kernel.changes = 2
+    await firewall.look()
+    await firewall.look()
+    after_one = kernel.looked
+    # Ours.
+    kernel.changes = 3
+    await kernel.remove(POLICY.name)
+    await firewall.look()
+
+    assert (quiet, after_one) == (at_first, at_first + 1)
+    assert kernel.rules[POLICY.name] == POLICY
+
+
+def test_the_generation_is_read_out_of_the_kernel_s_answer() -> None:
+    # As a kernel gave it: its number, then a pid and a name.
+    pid = bytes.fromhex("0800 0200 0000 1234".replace(" ", ""))
+    number = bytes.fromhex("0800 0100 0000 0b0d".replace(" ", ""))
+    header = struct.pack("=IHHII", 20 + 16, 10 << 8 | 15, 0, 1, 0) + b"\0\0\0\0"
+
+    assert generation.read(header + pid + number) == 0xB0D
+    assert generation.read(header + pid) is None
+    assert generation.read(struct.pack("=IHHII", 20, 2, 0, 1, 0) + b"\xff\xff\xff\xff") is None
+    assert generation.read(b"") is None
 
 
 @pytest.mark.parametrize("find", [nothing_here, broken])

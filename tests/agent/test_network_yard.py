@@ -26,7 +26,7 @@ from tests.agent.yard import (
     PUBLISHED,
     Yard,
 )
-from workers.agent.firewall import Policy
+from workers.agent.firewall import Policy, generation
 from workers.agent.firewall.backend import Backend, Iptables, Nft
 from workers.agent.firewall.guard import Firewall
 from workers.agent.firewall.policy import metadata, tidy, whole
@@ -263,6 +263,24 @@ def test_the_engine_s_rules_in_front_of_ours_are_overtaken(yard: Yard) -> None:
 
     assert "metadata" in open_now
     assert closed_again == OPEN
+
+
+def test_the_kernel_s_generation_counts_every_change_of_anybody(yard: Yard) -> None:
+    async def live() -> list[int | None]:
+        seen = [generation.current(), generation.current()]
+        yard.inside("node", "nft", "add", "table", "inet", "somebody_s")
+        seen.append(generation.current())
+        yard.inside("node", "iptables", "-N", "SOMEBODY")
+        seen.append(generation.current())
+        yard.inside("node", "iptables", "-X", "SOMEBODY")
+        yard.inside("node", "nft", "delete", "table", "inet", "somebody_s")
+        return seen
+
+    first, again, with_table, with_chain = yard.live("node", live)
+
+    assert first is not None
+    assert again == first
+    assert len({first, with_table, with_chain}) == 3
 
 
 def found(backend: Backend) -> Callable[[], Awaitable[Backend]]:

@@ -12,7 +12,7 @@ import shutil
 from typing import Protocol
 
 from controlplane.errors import Refused, Retry, Unavailable
-from workers.agent.firewall import iptables, nft
+from workers.agent.firewall import generation, iptables, nft
 from workers.agent.firewall.policy import Policy
 
 SECONDS = 20.0
@@ -34,6 +34,9 @@ class Backend(Protocol):
     async def remove(self, name: str) -> None:
         """Take them away; nothing to do where there are none."""
 
+    def generation(self) -> int | None:
+        """The same number again: nobody changed any rule. None: the kernel does not say."""
+
 
 class Nft:
     """A table of our own."""
@@ -52,6 +55,9 @@ class Nft:
 
     async def remove(self, name: str) -> None:
         await _run("nft", "-f", "-", say=nft.remove(name))
+
+    def generation(self) -> int | None:
+        return generation.current()
 
 
 class Iptables:
@@ -80,6 +86,10 @@ class Iptables:
         for program in self._families.values():
             if say := iptables.remove(name, await self._present(program)):
                 await self._restore(program, say)
+
+    def generation(self) -> int | None:
+        # Rules of the older kind, without nftables, are not counted.
+        return None
 
     async def _present(self, program: str) -> list[str]:
         return (await _run(f"{program}-save", "-t", "filter")).splitlines()

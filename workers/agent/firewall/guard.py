@@ -35,6 +35,7 @@ class Firewall:
         self._backend: Backend | None = None
         self._policy: Policy | None = None
         self._wanted = ""
+        self._seen: int | None = None
         self._why = ""
         self._changing = asyncio.Lock()
         self._log = structlog.get_logger("agent.firewall")
@@ -96,8 +97,12 @@ class Firewall:
             if backend is None or policy is None:
                 return
             if self.in_place:
+                generation = backend.generation()
+                if generation is not None and generation == self._seen:
+                    return
                 try:
                     if await backend.held(policy.name) == self._wanted:
+                        self._seen = generation
                         return
                 except (Refused, Retry) as error:
                     return self._failed(str(error))
@@ -114,6 +119,7 @@ class Firewall:
     async def _set(self, backend: Backend, policy: Policy) -> None:
         try:
             await backend.replace(policy)
+            generation = backend.generation()
             # As the kernel tells it: what is equal to this was not touched.
             wanted = await backend.held(policy.name)
         except (Refused, Retry) as error:
@@ -122,7 +128,7 @@ class Firewall:
             return self._failed(f"{backend.name} took the rules and has none")
         if self._why or not self._wanted:
             self._log.info("firewall.in_place", backend=backend.name)
-        self._wanted, self._why = wanted, ""
+        self._wanted, self._why, self._seen = wanted, "", generation
         telemetry.FIREWALL.set(1)
 
     def _failed(self, why: str) -> None:
