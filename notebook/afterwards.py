@@ -14,7 +14,7 @@ import inspect
 import os
 import sys
 
-from answers import StandIn
+from answers import StandIn, as_text
 
 IN_THE_BACKGROUND = ("jupyter_lsp",)
 AFTER_SECONDS = 1.0
@@ -27,7 +27,7 @@ class Afterwards:
         self.held: list[tuple] = []
         self.prepared: list[StandIn] = []
         with contextlib.suppress(Exception):
-            self.prepared += about_entry_points()
+            self.prepared += about_language_servers()
         self.door = self.close_door()
 
     def close_door(self) -> StandIn | None:
@@ -65,8 +65,8 @@ class Afterwards:
                 each.withdraw()
 
 
-def about_entry_points() -> list[StandIn]:
-    """Which packages of the image bring language servers: every package's metadata is read."""
+def about_language_servers() -> list[StandIn]:
+    """Which packages of the image bring language servers, and whether what they say is valid."""
     manager = sys.modules.get("jupyter_lsp.manager")
     groups = [name for told, name in vars(manager).items() if told.startswith("EP_")]
     known = {group: manager.entry_points(group=group) for group in groups}
@@ -77,7 +77,24 @@ def about_entry_points() -> list[StandIn]:
         fits = set(asked) == {"group"} and asked["group"] in known and places() == seen
         return known[asked["group"]] if fits else None
 
-    return [StandIn(manager, "entry_points", entry_points)]
+    return [StandIn(manager, "entry_points", entry_points), *about_specifications(manager, known)]
+
+
+def about_specifications(manager, known: dict) -> list[StandIn]:
+    validator = manager.LANGUAGE_SERVER_SPEC_MAP
+    valid = set()
+    asking = manager.LanguageServerManager()
+    for entry_point in known[manager.EP_SPEC_V1]:
+        with contextlib.suppress(Exception):
+            told = entry_point.load()(asking) or {}
+            if not list(validator.iter_errors(told)):
+                valid.add(as_text(told))
+
+    def iter_errors(asked, told, *others):
+        fits = asked is validator and not others and as_text(told) in valid
+        return [] if fits else None
+
+    return [StandIn(type(validator), "iter_errors", iter_errors)]
 
 
 def places() -> list[tuple[str, int]]:

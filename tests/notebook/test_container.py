@@ -87,6 +87,21 @@ def test_a_rehearsal_records_what_needs_no_identity(docker: Docker, booth: Booth
     assert "__main__" not in record["modules"]
 
 
+@pytest.mark.parametrize("flavour", ["demo", "plain"])
+def test_hardly_a_module_is_imported_after_the_order(
+    docker: Docker, image: str, lease: dict[str, str], flavour: str
+) -> None:
+    booth = Booth(docker, image if flavour == "demo" else PLAIN_TAG)
+    booth.start(ENTRY, {**WARM, "GREENROOM_REHEARSAL": "1"})
+    assert booth.exit_code() == 0, booth.log()
+    booth.start(ENTRY, WARM)
+    booth.wait_until_warm()
+    serving = booth.activate(environment=lease)[-1]
+
+    # The six of JupyterHub that read an identity, and room for another version's.
+    assert 0 < serving["late"] <= 12, serving
+
+
 def test_an_image_without_jupyterhub_singleuser_says_so(booth: Booth) -> None:
     booth.start(ENTRY, {**WARM, "PATH": "/usr/bin:/bin"}, "--entrypoint", "")
 

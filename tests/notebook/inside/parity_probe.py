@@ -11,6 +11,8 @@ import ssl
 import sys
 import time
 
+TRAITS = ("traits", "class_traits", "class_own_traits")
+
 
 def _jupyter_server_extension_points():
     return [{"module": "parity_probe"}]
@@ -23,15 +25,40 @@ def _load_jupyter_server_extension(app):
 
     class Parity(APIHandler):
         @web.authenticated
-        def get(self):
-            self.finish(json.dumps(facts(app)))
+        async def get(self):
+            servers = getattr(app, "language_server_manager", None)
+            if servers:
+                await servers.ready()
+            self.finish(json.dumps({**facts(app), **language_servers(servers)}))
 
     pattern = url_path_join(app.web_app.settings["base_url"], "parity")
     app.web_app.add_handlers(".*", [(pattern, Parity)])
 
 
+def language_servers(servers):
+    """What was found in the background, and who looked."""
+    if not servers:
+        return {}
+    return {
+        "language_servers": {
+            "installed": sorted(servers.language_servers),
+            "all": sorted(servers.all_language_servers),
+            "listeners": [place_of(found) for found in servers.all_listeners],
+        }
+    }
+
+
+def place_of(function):
+    """Where it was written: a stand-in was written elsewhere."""
+    return f"{function.__module__}.{function.__qualname__}"
+
+
 def facts(app):
+    from jupyter_events import schema
+    from tornado.ioloop import IOLoop
     from tornado.tcpserver import TCPServer
+    from traitlets.config.loader import ArgParseConfigLoader
+    from traitlets.traitlets import HasTraits
 
     extensions = app.extension_manager.extensions
     umask = os.umask(0)
@@ -78,5 +105,13 @@ def facts(app):
         # Stand-ins of the activation are gone when the server serves.
         "tls": ssl.create_default_context.__module__,
         "listening": TCPServer.add_sockets.__module__,
+        "asked": {
+            **{name: place_of(getattr(HasTraits, name)) for name in TRAITS},
+            "command_line": place_of(ArgParseConfigLoader.load_config),
+            "event_schema": place_of(schema.validate_schema),
+            "later": place_of(IOLoop.call_later),
+        },
+        "cli_config": str(app.cli_config),
+        "event_schemas": sorted(app.event_logger.schemas.schema_ids),
         "collector": [gc.isenabled(), gc.get_threshold()],
     }
