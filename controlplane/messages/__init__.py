@@ -56,8 +56,10 @@ from controlplane.messages.reports import (
     WarmupFailed,
     WarmupReady,
 )
+from controlplane.messages.words import EVERY_ID
 
 __all__ = [
+    "EVERY_ID",
     "EVERY_LEASE",
     "ActivateNotebook",
     "CreateNotebook",

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from controlplane.messages.envelope import Message, message
 from controlplane.messages.words import (
+    EVERY_ID,
     BudgetMs,
     HubId,
     HubProcess,
@@ -22,8 +23,7 @@ from controlplane.messages.words import (
     UserName,
 )
 
-# The span of all ids of leases. None has the last one: a UUID's version is never f.
-EVERY_LEASE = ("00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff")
+EVERY_LEASE = EVERY_ID
 
 
 @message

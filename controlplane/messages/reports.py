@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from controlplane.messages.envelope import Message, message
 from controlplane.messages.words import (
+    EVERY_ID,
     Epoch,
     HubId,
     LeaseId,
@@ -163,11 +164,30 @@ class Held(Message):
 
 @message
 class NodeInventory(Report):
-    """Everything the node holds, every 10 s and on connect; in parts when it is long."""
+    """Everything the node holds, every 10 s and on connect; in parts when it is long.
+
+    `held` is all that it holds of the ids from the first of `between` up to the second, the
+    latter not included: each part speaks for itself, whoever reads it. Without `between` (an
+    agent of before) a list in several parts says nothing of what it leaves out.
+    """
 
     TYPE: ClassVar[str] = "report.node.inventory.v1"
     inventory: Text
-    part: int = 1
-    parts: int = 1
+    part: int = Field(1, ge=1, lt=2**31)
+    parts: int = Field(1, ge=1, lt=2**31)
+    between: tuple[NotebookId, NotebookId] | None = None
     complete: bool = True  # False: the engine did not answer in full, absence means nothing
     held: tuple[Held, ...] = Field((), max_length=150)
+
+    @model_validator(mode="after")
+    def _is_one_of_its_parts(self) -> NodeInventory:
+        if self.part > self.parts:
+            raise ValueError("more parts than there are")
+        return self
+
+    @property
+    def span(self) -> tuple[str, str] | None:
+        """Of which ids this is everything that the node holds; None: of none for sure."""
+        if not self.complete:
+            return None
+        return self.between or (EVERY_ID if self.parts == 1 else None)

@@ -11,6 +11,8 @@ Uuid = Annotated[
     str,
     StringConstraints(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"),
 ]
+# The span of all ids. None has the last one: a UUID's version is never f.
+EVERY_ID = ("00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff")
 LeaseId = Uuid
 NotebookId = Uuid
 # Names that become routing keys and queue names.

@@ -234,8 +234,9 @@ async def test_reports_about_nothing_that_we_know_change_nothing(house: House) -
     about = {"notebook": new_id(), "lease": new_id()}
     await agent.says(RunActivated(**at(), **about, attempt=1, url="http://10.0.0.1/"))
     await agent.says(RunExited(**at("ghost-node"), **about))
-    await agent.says(NodeInventory(**at("ghost-node"), inventory="x", part=7, parts=3))
-    await agent.says(NodeInventory(**at("ghost-node"), inventory="y"))
+    ghosts = NodeInventory(**at("ghost-node"), inventory="x")
+    await agent.says(ghosts.model_copy(update={"part": 7, "parts": 3}))
+    await agent.says(ghosts)
     await serves(house, hub)
 
     assert await quarantine.reasons(1) == ["invalid"]

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from controlplane.messages import (
+    EVERY_ID,
     ActivateNotebook,
     Held,
     LeaseClaimed,
@@ -62,16 +63,18 @@ async def test_a_lost_report_is_healed_by_the_next_inventory(house: House) -> No
     assert answer.url == f"http://127.0.0.1:20000{command.prefix}"
 
 
-async def test_an_inventory_in_parts_counts_when_all_are_there(house: House) -> None:
+async def test_each_part_of_an_inventory_counts_by_itself(house: House) -> None:
     hub, agent = await house.hub(), await house.agent()
     await house.worker()
     command, other = await accepted(house, hub, agent), await accepted(house, hub, agent)
     about = at() | {"inventory": "i1", "parts": 2}
+    first, second = sorted((command, other), key=lambda each: each.notebook)
+    spans = (EVERY_ID[0], second.notebook), (second.notebook, EVERY_ID[1])
 
-    await agent.says(NodeInventory(**about, part=2, held=(held(command),)))
-    await agent.says(NodeInventory(**about, part=1, held=(held(other),)))
-    await hub.hears(LeaseServing, command.lease)
-    await hub.hears(LeaseServing, other.lease)
+    await agent.says(NodeInventory(**about, part=2, between=spans[1], held=(held(second),)))
+    await hub.hears(LeaseServing, second.lease)
+    await agent.says(NodeInventory(**about, part=1, between=spans[0], held=(held(first),)))
+    await hub.hears(LeaseServing, first.lease)
 
     assert hub.all(LeaseEnded) == []
 

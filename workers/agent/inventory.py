@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 
 from controlplane.clients.docker.engine import Listed
-from controlplane.messages import Held, NodeInventory
+from controlplane.messages import EVERY_ID, Held, NodeInventory
 from workers.agent.journal import Entry, Phase
 
 PART = 150
@@ -59,8 +60,13 @@ def counts(held: Sequence[Held]) -> dict[str, int]:
 def parts(
     held: Sequence[Held], stamp: Mapping[str, str | int], *, inventory: str, complete: bool
 ) -> list[NodeInventory]:
-    """The list in as many messages as it takes, at least one; all with one stamp."""
-    slices = [held[at : at + PART] for at in range(0, len(held), PART)] or [()]
+    """The list in as many messages as it takes, at least one; all with one stamp.
+
+    Their spans follow each other without a gap: what no part names, this node does not hold.
+    """
+    held = sorted(held, key=lambda one: one.notebook)
+    slices = [held[at : at + PART] for at in range(0, len(held), PART)] or [[]]
+    bounds = [EVERY_ID[0], *(part[0].notebook for part in slices[1:]), EVERY_ID[1]]
     return [
         NodeInventory.model_validate(
             {
@@ -68,9 +74,10 @@ def parts(
                 "inventory": inventory,
                 "part": number,
                 "parts": len(slices),
+                "between": between,
                 "complete": complete,
                 "held": tuple(part),
             }
         )
-        for number, part in enumerate(slices, 1)
+        for number, (part, between) in enumerate(zip(slices, pairwise(bounds), strict=True), 1)
     ]

@@ -4,7 +4,7 @@ requests       what hubs ask: a notebook, the end of a lease, where it stands
 hubs           a hub process arrives, or lists what it knows
 pools          what a form shows: what is warm, how long it takes
 reports        what agents say of activations
-inventories    what agents hold, put together from parts
+inventories    what agents hold
 line           who waits, and what they are told
 sweeps         what time alone makes due
 

@@ -20,7 +20,6 @@ from controlplane.messages import (
     WarmupReady,
 )
 from controlplane.model import NodeState, Notebook
-from workers.inventories import Inventories
 from workers.refill.planner import Planner
 
 log = structlog.get_logger()
@@ -40,7 +39,6 @@ class Reports:
         self._effects = effects
         self._outbox = outbox
         self._planner = planner
-        self._inventories = Inventories()
 
     async def created(self, envelope: Envelope) -> None:
         """A container runs and warms up."""
@@ -83,18 +81,16 @@ class Reports:
 
     async def inventory(self, envelope: Envelope) -> None:
         """All that a node holds: heals lost reports, and finds what no row knows."""
-        whole = self._inventories.add(cast(NodeInventory, envelope.message))
-        if whole is None:
-            return
-        self._moved(await self._notebooks.inventory(whole))
-        if unknown := await self._notebooks.unknown_in_use(whole):
+        part = cast(NodeInventory, envelope.message)
+        self._moved(await self._notebooks.inventory(part))
+        if unknown := await self._notebooks.unknown_in_use(part):
             # A restored or emptied Postgres looks like this: never a reason to end a session.
-            log.error("notebook.unknown_in_use", node=whole.node, notebooks=unknown)
-        strangers = await self._notebooks.strangers(whole)
+            log.error("notebook.unknown_in_use", node=part.node, notebooks=unknown)
+        strangers = await self._notebooks.strangers(part)
         if strangers:
-            log.warning("notebook.strangers", node=whole.node, notebooks=strangers)
+            log.warning("notebook.strangers", node=part.node, notebooks=strangers)
             await self._effects.order(
-                [retire_order(each, whole.node, reason="stranger") for each in strangers]
+                [retire_order(each, part.node, reason="stranger") for each in strangers]
             )
 
     async def moved(self, envelope: Envelope) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
+from functools import cache
 from typing import Any, Literal, TypeVar
 
+from controlplane.messages import EVERY_ID, NodeInventory
 from controlplane.model.phases import EndReason, LeasePhase, NodeState, NotebookPhase
 from controlplane.model.pool import PoolSpec
 from controlplane.model.rows import Lease, Node, Notebook, Pool
@@ -133,6 +135,13 @@ _TIMES = frozenset(
 )
 
 
+def bounded(inventory: NodeInventory) -> str:
+    """An inventory as our functions read it: `complete` for the ids of a span that is there."""
+    span = inventory.span
+    about = {"complete": span is not None, "between": span or EVERY_ID}
+    return inventory.model_copy(update=about).model_dump_json()
+
+
 def moment(text: str) -> datetime:
     """A time as Postgres writes it into JSON."""
     return datetime.fromisoformat(text)
@@ -140,13 +149,18 @@ def moment(text: str) -> datetime:
 
 def _build(kind: type[T], row: Row) -> T:
     """The fields of `kind` out of a row, which may have more columns than that."""
-    return kind(**{f.name: _value(kind, f.name, row[f.name]) for f in fields(kind)})  # type: ignore[arg-type]  # T is one of our dataclasses
+    return kind(
+        **{
+            name: value if value is None or convert is None else convert(value)
+            for name, convert in _conversions(kind)  # type: ignore[arg-type]  # a type is hashable
+            for value in (row[name],)
+        }
+    )
 
 
-def _value(kind: type[Any], name: str, value: Any) -> Any:
-    if value is None:
-        return None
-    if name in _TIMES:
-        return moment(value)
-    convert = _CONVERT.get((kind, name))
-    return convert(value) if convert else value
+@cache
+def _conversions(kind: type[Any]) -> tuple[tuple[str, Callable[[Any], Any] | None], ...]:
+    """Every field of a kind with what its value goes through."""
+    return tuple(
+        (f.name, moment if f.name in _TIMES else _CONVERT.get((kind, f.name))) for f in fields(kind)
+    )

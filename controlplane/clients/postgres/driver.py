@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import asyncpg
@@ -20,6 +19,8 @@ from controlplane.errors import Conflict, GreenroomError, Refused, Terminal, Una
 
 # Raised by our own SQL functions.
 REFUSED = "GR001"
+# What a call may raise that is no bug of ours; a timeout is an OSError.
+TROUBLE = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 # Two transactions in each other's way: looking again settles it.
 _CONFLICTS = ("23505", "40")
 # Connection, resources, shutdown, input or output errors, a server that only reads, cancelled.
@@ -65,8 +66,11 @@ class Driver:
             init=_clicks(at_once) if warmed else None,
             reset=_leave_as_it_is,
         )
-        async with translated("connect", starting=True), asyncio.timeout(timeout_seconds * 2):
-            await pool
+        try:
+            async with asyncio.timeout(timeout_seconds * 2):
+                await pool
+        except TROUBLE as error:
+            raise _ours(error, "connect", starting=True) from error
         return cls(pool, timeout_seconds=timeout_seconds)
 
     async def close(self) -> None:
@@ -85,40 +89,40 @@ class Driver:
 
     async def rows(self, statement: str, *arguments: Any) -> list[Any]:
         """Each row's only column, which is JSON, parsed."""
-        async with translated(statement), self._connection() as connection:
-            found = await connection.fetch(statement, *arguments)
+        found = await self._run(lambda c: c.fetch(statement, *arguments), statement)
         return [json.loads(row[0]) for row in found]
 
     async def value(self, statement: str, *arguments: Any) -> Any:
         """The first column of the first row."""
-        async with translated(statement), self._connection() as connection:
-            return await connection.fetchval(statement, *arguments)
+        return await self._run(lambda c: c.fetchval(statement, *arguments), statement)
 
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Any]:
-        async with asyncio.timeout(self._timeout_seconds):
-            connection = await self._pool.acquire()
-            try:
-                yield connection
-            except BaseException:
-                connection.terminate()
-                raise
-            finally:
-                await self._pool.release(connection)
+    async def _run(self, call: Callable[[Any], Awaitable[Any]], statement: str) -> Any:
+        # The way of every call: without a context manager that is one task switch per layer.
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                return await self._on_a_connection(call)
+        except TROUBLE as error:
+            raise _ours(error, statement) from error
+
+    async def _on_a_connection(self, call: Callable[[Any], Awaitable[Any]]) -> Any:
+        connection = await self._pool.acquire()
+        try:
+            return await call(connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        finally:
+            await self._pool.release(connection)
 
 
-@asynccontextmanager
-async def translated(doing: str, *, starting: bool = False) -> AsyncIterator[None]:
+def _ours(error: Exception, doing: str, *, starting: bool = False) -> GreenroomError:
     """Driver errors become ours; the query's first line says what was being done."""
     what = doing.partition("\n")[0][:80]
-    try:
-        yield
-    except asyncpg.PostgresError as error:
-        raise _translate(error, what, starting=starting) from error
-    except TimeoutError as error:
-        raise Unavailable(f"Postgres did not answer in time: {what}") from error
-    except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
-        raise Unavailable(f"no connection to Postgres: {type(error).__name__}: {what}") from error
+    if isinstance(error, asyncpg.PostgresError):
+        return _translate(error, what, starting=starting)
+    if isinstance(error, TimeoutError):
+        return Unavailable(f"Postgres did not answer in time: {what}")
+    return Unavailable(f"no connection to Postgres: {type(error).__name__}: {what}")
 
 
 def _translate(error: asyncpg.PostgresError, what: str, *, starting: bool) -> GreenroomError:

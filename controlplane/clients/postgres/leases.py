@@ -104,11 +104,11 @@ class Leases:
         return _many(await self._driver.call("lease_node_lost", node))
 
     async def inventory(self, report: NodeInventory) -> list[Granted]:
-        """What a node's whole list says about leases: served, vanished, held for nobody.
+        """What a node's list says about leases: served, vanished, held for nobody.
 
         The lease worker's half of an inventory; `Notebooks.inventory` is refill's.
         """
-        return _many(await self._driver.call("lease_inventory", report.model_dump_json()))
+        return _many(await self._driver.call("lease_inventory", answers.bounded(report)))
 
     async def get(self, lease: str) -> Granted | None:
         """The lease as it is."""

@@ -63,13 +63,13 @@ class Notebooks:
         return _many(await self._driver.call("notebook_retire", list(ids), reason))
 
     async def inventory(self, report: NodeInventory) -> list[Notebook]:
-        """Heal lost reports from a node's whole list; those that moved.
+        """Heal lost reports from a node's list; those that moved.
 
-        Held ones move forward (lost ones to retiring); with `complete`, absent ones are gone.
+        Held ones move forward (lost ones to retiring); absent ones of its span are gone.
         A `creating` one that no report spoke of may be on its way: it is left alone. Leased
         ones are left to `Leases.inventory`. An older inventory changes nothing.
         """
-        return _many(await self._driver.call("notebook_inventory", report.model_dump_json()))
+        return _many(await self._driver.call("notebook_inventory", answers.bounded(report)))
 
     async def strangers(self, report: NodeInventory) -> list[str]:
         """Held ids to be removed: of rows that are gone, and unknown ones that nobody uses."""

@@ -213,6 +213,13 @@ begin
 end
 $$;
 
+-- Whether an inventory says everything about this id.
+create function in_span(report jsonb, notebook_ uuid) returns boolean language sql immutable as $$
+  select (report ->> 'complete')::boolean
+    and notebook_ >= (report #>> '{between,0}')::uuid
+    and notebook_ < (report #>> '{between,1}')::uuid
+$$;
+
 -- Leased notebooks of a node whose process ended, or that a complete list leaves out.
 create function ended_on_node(report jsonb)
 returns table (lease uuid, pool text, said text) language sql as $$
@@ -221,7 +228,7 @@ returns table (lease uuid, pool text, said text) language sql as $$
   left join jsonb_array_elements(report -> 'held') h on (h ->> 'notebook')::uuid = n.notebook
   where n.node = report ->> 'node' and n.phase = 'leased'
     and (n.epoch, n.seq) < ((report ->> 'epoch')::bigint, (report ->> 'seq')::bigint)
-    and (h ->> 'state' = 'exited' or (h is null and (report ->> 'complete')::boolean))
+    and (h ->> 'state' = 'exited' or (h is null and in_span(report, n.notebook)))
   order by n.lease
 $$;
 

@@ -169,7 +169,7 @@ $$;
 create function heal_absent(report jsonb) returns uuid[] language sql as $$
   with absent as (
     select n.notebook from notebooks n
-    where n.node = report ->> 'node'
+    where n.node = report ->> 'node' and in_span(report, n.notebook)
       and n.phase in ('warming', 'ready', 'failed', 'retiring', 'lost')
       and (n.epoch, n.seq) < ((report ->> 'epoch')::bigint, (report ->> 'seq')::bigint)
       and not exists (
@@ -190,11 +190,16 @@ create function notebook_inventory(report jsonb) returns jsonb language plpgsql 
 declare
   moved uuid[];
 begin
+  -- Parts of one inventory have the same number: the first one writes it down.
   update sightings
   set inventory_epoch = (report ->> 'epoch')::bigint, inventory_seq = (report ->> 'seq')::bigint
   where node = report ->> 'node' and (inventory_epoch, inventory_seq)
     < ((report ->> 'epoch')::bigint, (report ->> 'seq')::bigint);
-  if not found then
+  if not exists (
+    select from sightings
+    where node = report ->> 'node' and (inventory_epoch, inventory_seq)
+      = ((report ->> 'epoch')::bigint, (report ->> 'seq')::bigint)
+  ) then
     return '[]';
   end if;
   moved := heal_held(report);

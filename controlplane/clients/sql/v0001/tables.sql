@@ -124,7 +124,7 @@ create table notebooks (
 create unique index notebooks_attempt on notebooks (lease, attempt) where lease is not null;
 create unique index notebooks_leased on notebooks (lease) where phase = 'leased';
 create index notebooks_ready on notebooks (pool, node) where phase = 'ready';
-create index notebooks_there on notebooks (node) where phase not in ('gone', 'lost');
+create index notebooks_there on notebooks (node, notebook) where phase <> 'gone';
 create index notebooks_of_pool on notebooks (pool) where phase <> 'gone';
 create index notebooks_failed on notebooks (pool, failed_at) where failed_at is not null;
 create index notebooks_warmed on notebooks (pool, revision, node, ready_at)
@@ -229,12 +229,11 @@ create table events (
   -- The columns that changed, all of them when the row is new, null when it was forgotten.
   change jsonb,
   primary key (day, seq),
-  unique (day, entity, key, version)
+  -- In this order it is the way to the events of one row as well.
+  unique (entity, key, version, day)
 ) partition by range (day);
 
 create table events_default partition of events default;
-
-create index events_of on events (entity, key, version);
 
 create table outbox (
   id bigint generated always as identity primary key,
