@@ -17,7 +17,7 @@ import os
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import aiohttp
 from rich.console import Console
@@ -35,6 +35,7 @@ PATIENCE_SECONDS = 600.0
 # The machine has better things to do than to draw.
 REDRAW_SECONDS = 0.2
 AGAIN_SECONDS = 2.0
+LOOK_AFTER_SECONDS = 0.5
 STOP_AT_ONCE = 10
 
 Arrived = Callable[[Person], None]
@@ -168,21 +169,44 @@ async def _start(person: Person, visit: Visit) -> None:
 async def _try(person: Person, visit: Visit) -> bool:
     """Press Start and follow it; False where the hub asks to try again later."""
     person.click(time.monotonic())
+    click = asyncio.create_task(visit.click())
     try:
-        await visit.click()
+        # The hub answers a click when the server is there, and what happens meanwhile is the show.
+        await asyncio.wait({click}, timeout=LOOK_AFTER_SECONDS)
+        if not click.done():
+            with suppress(NotYet):
+                return await _follow(person, visit)
+        await click
+        return await _follow(person, visit)
     except Unproven as error:
         if error.status == 429:
             return False
         raise
+    finally:
+        click.cancel()
+        await asyncio.gather(click, return_exceptions=True)
+
+
+class NotYet(Unproven):
+    """The hub has not begun with this start, or is through with it."""
+
+
+async def _follow(person: Person, visit: Visit) -> bool:
+    """What the hub tells until it is ready; False where it asks to try again later."""
     last = ""
-    async with aclosing(visit.progress()) as events:
-        async for event in events:
-            if event.get("ready"):
-                return True
-            last = str(event.get("message") or last)
-            if event.get("failed"):
-                break
-            person.hear(event)
+    try:
+        async with aclosing(visit.progress()) as events:
+            async for event in events:
+                if event.get("ready"):
+                    return True
+                last = str(event.get("message") or last)
+                if event.get("failed"):
+                    break
+                person.hear(event)
+    except Unproven as error:
+        if error.status in (400, 404):
+            raise NotYet(str(error)) from None
+        raise
     if person.stage == "in line":
         return False  # sent out of a long line's start, with the place kept
     raise Unproven(f"the hub said: {last}")

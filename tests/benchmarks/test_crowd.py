@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from collections.abc import AsyncIterator
@@ -147,6 +148,9 @@ class StubHub:
         self.started: list[str] = []
         self.refusals: dict[str, int] = {}
         self.failing: set[str] = set()
+        # Those whose click is answered only when somebody has heard all of their progress.
+        self.slow: dict[str, asyncio.Event] = {}
+        self.not_yet: set[str] = set()
         app = web.Application()
         app.router.add_get("/hub/api/users/{name}", self._user)
         app.router.add_post("/hub/api/users/{name}", self._made)
@@ -174,6 +178,8 @@ class StubHub:
             return web.json_response({"message": "too many"}, status=429)
         self.servers.add(name)
         self.started.append(name)
+        if name in self.slow:
+            await self.slow[name].wait()
         return web.json_response({}, status=202)
 
     async def _stop(self, request: web.Request) -> web.Response:
@@ -182,11 +188,23 @@ class StubHub:
 
     async def _progress(self, request: web.Request) -> web.Response:
         end: dict[str, object] = {"progress": 100, "ready": True}
-        if request.match_info["name"] in self.failing:
+        name = request.match_info["name"]
+        if name in self.slow:
+            self.slow[name].set()
+        if name in self.not_yet:
+            self.not_yet.discard(name)
+            raise web.HTTPBadRequest
+        if name in self.failing:
             end = {"progress": 100, "failed": True, "message": "no such pool"}
         events = [{"progress": 70, "message": "found"}, end]
         text = "".join(f"data: {json.dumps(event)}\n\n" for event in events)
         return web.Response(text=text, content_type="text/event-stream")
+
+
+@pytest.fixture(autouse=True)
+def answers_are_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine too, nobody looks at the progress before their click is answered."""
+    monkeypatch.setattr(crowd, "LOOK_AFTER_SECONDS", 3600.0)
 
 
 @pytest.fixture
@@ -230,3 +248,25 @@ async def test_who_is_sent_away_tries_again_and_who_fails_says_why(
     assert (second.stage, second.problem) == ("failed", "the hub said: no such pool")
     assert "no such pool" in out.getvalue()
     assert stub.servers == set()
+
+
+@pytest.mark.parametrize("not_yet", [True, False])
+async def test_stages_are_shown_while_the_hub_has_not_answered_the_click(
+    hub: tuple[StubHub, str], not_yet: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crowd, "LOOK_AFTER_SECONDS", 0.01)
+    stub, url = hub
+    stub.slow["crowd-01"] = asyncio.Event()
+    stub.not_yet = {"crowd-01"} if not_yet else set()
+    heard: list[str] = []
+    hear = Person.hear
+
+    def noted(person: Person, event: dict[str, object]) -> None:
+        hear(person, event)
+        heard.append(person.stage)
+
+    monkeypatch.setattr(Person, "hear", noted)
+
+    (person,) = await crowd.crowd(url, "token", 1, console=Console(file=io.StringIO()), plain=True)
+
+    assert (person.stage, heard) == ("ready", ["found"])
