@@ -76,11 +76,12 @@ class Hub:
         )
         await self._answers(self._hub, f"{self.public}{self._base}hub/api/")
 
-    async def meet(self) -> None:
+    async def meet(self, options: Any = None) -> None:
         """Return when it has met its broker and its lease worker, which a first start begins."""
 
         async def met() -> bool:
-            return (await self.spawn("first")).code == 201
+            await self.spawn("first", options=options)
+            return await self._is("first", "", "ready")
 
         await _until(met)
         await self.stop_server("first")
@@ -117,7 +118,12 @@ class Hub:
             allow_nonstandard_methods=True,
             request_timeout=SECONDS,
         )
-        return await AsyncHTTPClient().fetch(request, raise_error=False)
+        # The one that is shared sends ten at once, and people in line are answered late.
+        client = AsyncHTTPClient(force_instance=True)
+        try:
+            return await client.fetch(request, raise_error=False)
+        finally:
+            client.close()
 
     async def new_user(self, name: str) -> None:
         response = await self.api("POST", "users", name, body={})

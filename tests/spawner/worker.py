@@ -60,10 +60,14 @@ class Row:
 
 @dataclass
 class Worker:
-    """`policy` decides what becomes of a request: `serve`, `hold` or the reason it ends."""
+    """`policy` decides what becomes of a request: `serve`, `hold` or the reason it ends.
+
+    `of_pool` has the pools for which another one holds.
+    """
 
     broker: Broker
     policy: str = "serve"
+    of_pool: dict[str, str] = field(default_factory=dict)
     silent: bool = False
     pools: tuple[KnownPool, ...] = (KnownPool(pool="small", memory_mib=1024, cpus=2.0),)
     rows: dict[str, Row] = field(default_factory=dict)
@@ -141,7 +145,7 @@ class Worker:
             why="warming",
             warming=2,
             eta_seconds=12,
-            places=(Place(lease=lease, place=1),),
+            places=(Place(lease=lease, place=self._place(lease)),),
         )
 
     async def _pools(self, asked: PoolsQuestion) -> None:
@@ -172,12 +176,13 @@ class Worker:
         if message.lease in self.rows:
             return await self.tell_row(message.lease)
         row = self.rows[message.lease] = Row(request=message, hub_process=message.hub_process)
-        if self.policy == "serve":
+        policy = self.of_pool.get(message.pool, self.policy)
+        if policy == "serve":
             await self.serve(message.lease)
-        elif self.policy == "hold":
+        elif policy == "hold":
             await self._tell(row, self.places(message.lease))
         else:
-            await self.end(message.lease, self.policy)
+            await self.end(message.lease, policy)
 
     async def _snapshot(self, hello: HubHello) -> None:
         known = tuple(
@@ -196,6 +201,16 @@ class Worker:
 
     async def _tell(self, row: Row, answer: Message) -> None:
         await self.broker.publish(answer, hub(row.hub_process))
+
+    def _place(self, lease: str) -> int:
+        """First come, first served."""
+        pool = self.rows[lease].request.pool
+        line = [
+            id
+            for id, row in self.rows.items()
+            if row.request.pool == pool and row.phase == "waiting"
+        ]
+        return line.index(lease) + 1 if lease in line else 1
 
     def _stop(self, row: Row) -> None:
         if row.server is not None:
