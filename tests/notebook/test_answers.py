@@ -141,7 +141,7 @@ def test_an_answer_belongs_to_who_asked(answers: Any, offered: Callable[..., Non
 
 
 def test_a_class_or_object_that_came_or_changed_since_is_asked_itself(
-    answers: Any, offered: Callable[..., None]
+    answers: Any, offered: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     offered(answers.about_traits())
 
@@ -151,6 +151,11 @@ def test_a_class_or_object_that_came_or_changed_since_is_asked_itself(
     fruit = Fruit()
     fruit.add_traits(taste=Unicode("sweet", config=True))
 
+    pear = Pear()
+    monkeypatch.setattr(Pear, "_traits", {"stalk": Unicode().tag(config=True)})
+
+    assert list(Pear.class_traits(config=True)) == ["stalk"]
+    assert list(pear.traits(config=True)) == ["stalk"]
     assert "stone" in Plum.class_traits(config=True)
     assert "stone" in Plum().traits(config=True)
     assert "taste" in fruit.traits(config=True)
