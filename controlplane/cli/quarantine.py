@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from typing import Annotated
+from urllib.parse import unquote, urlsplit
 
 import typer
 
+from controlplane import settings
 from controlplane.cli.doors import with_broker
 from controlplane.cli.out import Shape, say, show
 from controlplane.cli.words import NotFound, Output
-from controlplane.clients.rabbitmq import Broker, Quarantined
+from controlplane.clients.rabbitmq import Broker, Quarantined, permissions
 
 app = typer.Typer(help="Messages that nobody could handle.", no_args_is_help=True)
 topology = typer.Typer(help="Exchanges and queues in RabbitMQ.", no_args_is_help=True)
@@ -70,3 +73,19 @@ def apply() -> None:
 
     with_broker(call)
     say("exchanges and queues are there")
+
+
+@topology.command("permissions")
+def print_permissions(
+    hub: Annotated[str, typer.Option(help="The login that hubs use.")] = "greenroom-hub",
+) -> None:
+    """The lines for `rabbitmqctl` that give each login what it needs and no more."""
+    given = settings.load()
+    broker = urlsplit(given.amqp_url.get_secret_value())
+    vhost = unquote(broker.path.removeprefix("/")) or "/"
+    login = unquote(broker.username or "greenroom")
+    lines = [
+        permissions.inner(given.installation).command(login, vhost),
+        permissions.hub(given.installation).command(hub, vhost),
+    ]
+    sys.stdout.write("\n".join([*lines, ""]))

@@ -65,8 +65,9 @@ class Machine:
     def notes(self) -> str:
         return self._notes.read_text() if self._notes.exists() else ""
 
-    def values(self) -> dict[str, str]:
-        lines = (self.etc / "hub.env").read_text().splitlines()
+    def values(self, name: str = "agent.env") -> dict[str, str]:
+        """What this file of settings says."""
+        lines = (self.etc / name).read_text().splitlines()
         return dict(line.split("=", 1) for line in lines)
 
     def files(self) -> dict[str, bytes]:

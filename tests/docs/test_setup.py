@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from cryptography.fernet import Fernet
 
+from controlplane.clients.rabbitmq.permissions import hub, inner
 from controlplane.settings import Settings, load
 from tests.docs.machine import Machine
 
@@ -57,6 +59,22 @@ def test_logins_get_the_password_that_the_settings_have(machine: Machine) -> Non
     assert "createdb -O greenroom greenroom" in machine.notes
 
 
+def test_hubs_get_a_login_of_their_own_that_can_only_ask(machine: Machine) -> None:
+    done = machine.setup("control", "node", "192.0.2.7")
+
+    assert done.returncode == 0, done.stderr
+    of_hubs, of_nodes = machine.values("hub.env"), machine.values("agent.env")
+    theirs, ours = (urlsplit(v["GREENROOM_AMQP_URL"]) for v in (of_hubs, of_nodes))
+    assert (theirs.username, theirs.hostname) == ("greenroom-hub", "192.0.2.7")
+    assert theirs.password != ours.password
+    assert of_hubs["GREENROOM_SEAL_KEYS"] == of_nodes["GREENROOM_SEAL_KEYS"]
+    assert f"rabbitmqctl -q add_user greenroom-hub {theirs.password}" in machine.notes
+    # Without its quotes, as the stub writes its words down.
+    for rights, login in ((inner, "greenroom"), (hub, "greenroom-hub")):
+        line = " ".join(shlex.split(rights("greenroom").command(login, "/")))
+        assert line.replace("rabbitmqctl", "rabbitmqctl -q") in machine.notes
+
+
 def test_done_again_it_changes_nothing(machine: Machine) -> None:
     machine.setup("control", "node", "192.0.2.7")
     before = machine.files()
@@ -69,11 +87,11 @@ def test_done_again_it_changes_nothing(machine: Machine) -> None:
 
 def test_only_root_reads_secrets(machine: Machine) -> None:
     machine.setup("control", "node", "192.0.2.7")
-    names = ("hub.env", "hub.conf", "greenroom.toml")
+    names = ("hub.env", "hub.conf", "agent.env", "greenroom.toml")
     modes = [stat.S_IMODE((machine.etc / name).stat().st_mode) for name in names]
 
     # The workers' group reads the last one.
-    assert modes == [0o600, 0o600, 0o640]
+    assert modes == [0o600, 0o600, 0o600, 0o640]
     assert f"chgrp greenroom {machine.etc}/greenroom.toml" in machine.notes
 
 
@@ -83,7 +101,7 @@ def test_a_node_joins_with_the_control_machine_s_keys_and_without_services(
     machine.setup("control", "192.0.2.7")
     node = Machine(tmp_path / "second")
 
-    done = node.setup("node", "192.0.2.8", "--join", str(machine.etc / "hub.env"))
+    done = node.setup("node", "192.0.2.8", "--join", str(machine.etc / "agent.env"))
 
     assert done.returncode == 0, done.stderr
     joined, control = settings_of(node), settings_of(machine)
@@ -93,6 +111,7 @@ def test_a_node_joins_with_the_control_machine_s_keys_and_without_services(
     assert joined.model_fields_set.isdisjoint({"postgres_url", "redis_url"})
     assert "runuser" not in node.notes
     assert "rabbitmqctl" not in node.notes
+    assert not (node.etc / "hub.env").exists()
     assert sorted(unit.name for unit in node.units.iterdir()) == [
         "greenroom-agent.service",
         "greenroom.target",
@@ -114,7 +133,7 @@ def test_a_hub_s_drop_in_says_what_its_environment_file_says(machine: Machine) -
     said = dict(line.removeprefix("Environment=").split("=", 1) for line in lines)
 
     assert heading == "[Service]"
-    assert said == machine.values()
+    assert said == machine.values("hub.env")
 
 
 @pytest.mark.parametrize(
