@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
 
 
 class StandIn:
@@ -66,8 +67,9 @@ def work_out() -> list[StandIn]:
         # What is not there, or is there in another way, answers for itself as always.
         with contextlib.suppress(Exception):
             found += make()
-    with contextlib.suppress(Exception):
-        fill_jinja()
+    for fill in (fill_jinja, fill_platform):
+        with contextlib.suppress(Exception):
+            fill()
     return found
 
 
@@ -160,3 +162,8 @@ def fill_jinja() -> None:
     import jinja2
 
     jinja2.Environment(extensions=["jinja2.ext.i18n"], autoescape=True).from_string("{{ x }}")
+
+
+def fill_platform() -> None:
+    """Python asks another program once per process what processor this is."""
+    platform.processor()

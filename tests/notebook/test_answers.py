@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -244,3 +246,16 @@ def test_an_image_without_these_libraries_has_no_answers(
         monkeypatch.setitem(sys.modules, name, None)
 
     assert answers.work_out() == []
+
+
+def test_what_processor_this_is_is_asked_once(
+    answers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(platform, "_uname_cache", None)
+    monkeypatch.setattr(subprocess, "check_output", lambda *told, **_: asked.append(told) or "any")
+    answers.fill_platform()
+    while_warm = len(asked)
+    tuple(platform.uname())
+
+    assert [while_warm, len(asked)] == [1, 1]
