@@ -25,6 +25,8 @@ from controlplane.spawner.in_line import InLine, Standing
 from controlplane.spawner.places import Kept, Who
 from controlplane.spawner.resumption import Resumption
 
+# A warm start knows more by then; for the others the hub writes down what it asked for.
+WARM_SECONDS = 0.25
 # Whoever heard nothing for so long stands in line, or there is nobody who could say so.
 HEARD_SECONDS = 5.0
 # Whether a server that was given up can be reached again.
@@ -111,6 +113,10 @@ class Keeping(Configuration):
     async def _stand_in_line(self, claim: Claim) -> None:
         """Wait in this start() if there is room for one more, else step aside."""
         with suppress(TimeoutError):
+            await patience.within(WARM_SECONDS, claim.heard())
+        if claim.phase in ("asking", "waiting"):
+            self._save_state()
+        with suppress(TimeoutError):
             await patience.within(HEARD_SECONDS, claim.heard())
         places = self.door.places
         if claim.phase not in ("asking", "waiting"):
@@ -119,7 +125,6 @@ class Keeping(Configuration):
             return claim.step_aside()
         places.held += 1
         try:
-            self._save_state()
             await asyncio.Event().wait()
         finally:
             places.held -= 1
