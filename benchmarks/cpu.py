@@ -20,6 +20,16 @@ def seconds(roots: Mapping[str, int]) -> dict[str, float]:
     return {name: _of_tree(pid, times, children) / TICKS for name, pid in roots.items()}
 
 
+def of_threads(pid: int, name: str) -> float:
+    """User and system time so far of this process' threads of this name: part of `seconds`."""
+    ticks = 0
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        if (thread / "comm").read_text().strip() == name:
+            fields = (thread / "stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / TICKS
+
+
 def used(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
     """What each of them used in between."""
     return {name: round(after[name] - before.get(name, 0.0), 3) for name in after}

@@ -24,6 +24,8 @@ PLACE = Place(directory=CHECKOUT / ".greenroom" / "bench" / "leases")
 POOL = "bench"
 SERVICES = ("postgres", "redis", "rabbitmq")
 REFILL = "refill"
+# In refill's place where nothing is to be created.
+RESTING = "resting"
 WARM_SECONDS = 3600
 MOST_ON_A_NODE = 5000
 POOLS = """[[pools]]
@@ -84,7 +86,7 @@ class Stage:
         names = [*SERVICES, *(program.name for program in self.programs())]
         for name in names:
             if name == REFILL and processes.known(PLACE, name) is None:
-                continue  # stopped for this measurement
+                name = RESTING
             running = processes.known(PLACE, name)
             if running is None or not running.alive:
                 raise Trouble(f"{name} is not running", log=PLACE.log / f"{name}.log")
@@ -113,11 +115,16 @@ class Stage:
         }
 
     def stop_refill(self) -> None:
-        """From here on nothing new is created, and nothing old is told to be gone."""
+        """From here on nothing new is created."""
         processes.stop(PLACE, REFILL)
+        command = (str(venv.MAIN.python), "-m", "benchmarks.simulated.resting")
+        resting = Program(name=RESTING, command=command, environment=self.settings())
+        processes.start(resting, PLACE)
 
     def start_refill(self) -> None:
         """Again, unless it runs."""
+        if processes.known(PLACE, RESTING) is not None:
+            processes.stop(PLACE, RESTING)
         processes.start(self._worker(REFILL), PLACE)
 
     async def postgres(self) -> Postgres:
@@ -133,8 +140,8 @@ class Stage:
         await self._until(full)
 
     async def until_left(self) -> None:
-        """Return when nobody holds a notebook."""
-        await self._until(lambda counts: not counts.get("leased", 0))
+        """Return when nobody holds a notebook and none is on its way out."""
+        await self._until(lambda counts: not _sum(counts, ("leased", "retiring")))
 
     async def _until(self, true: Callable[[Mapping[str, int]], bool]) -> None:
         postgres = await self.postgres()

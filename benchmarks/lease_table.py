@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
+
+from benchmarks.simulated.apart import NAME as NOTEBOOKS
 
 if TYPE_CHECKING:
     from benchmarks.leases import Result
 
 COLUMNS = (
     "nodes", "ready", "leases", "p50 ms", "p95 ms", "p99 ms", "max ms", "waited",
-    "CPU ms/lease", "of it idle", "saturation/s", "doubled", "lost", "failed",
+    "CPU ms/lease", "of it notebooks", "of it the hub", "of it idle", "saturation/s",
+    "doubled", "lost", "failed",
 )  # fmt: skip
 
 
@@ -27,6 +31,8 @@ def row(result: Result) -> list[str]:
         *(f"{ms:.1f}" for ms in quantiles.values()),
         str(result.waited),
         f"{result.cpu_ms_per_lease:.1f}",
+        f"{result.part_ms_per_lease(NOTEBOOKS):.1f}",
+        f"{result.part_ms_per_lease('load'):.1f}",
         f"{result.idle_ms_per_lease:.1f}",
         f"{best[1]:.0f} (of {best[0]})" if best else "-",
         str(len(result.verdict.doubled)),
@@ -57,6 +63,17 @@ def markdown(results: Sequence[Result]) -> str:
     """All sizes as a table."""
     rows = [COLUMNS, ["---"] * len(COLUMNS), *(row(result) for result in results)]
     return "\n".join(f"| {' | '.join(each)} |" for each in rows)
+
+
+def growth(results: Sequence[Result]) -> float | None:
+    """p99 of the sizes with most ready over that of those with fewest, medians over nodes."""
+    by_ready: dict[int, list[float]] = {}
+    for result in results:
+        by_ready.setdefault(result.size.ready, []).append(result.open_loop.quantiles()["p99_ms"])
+    if len(by_ready) < 2:
+        return None
+    least, most = median(by_ready[min(by_ready)]), median(by_ready[max(by_ready)])
+    return most / least if least else None
 
 
 def write(directory: Path, results: Sequence[Result], about: dict[str, Any]) -> Path:

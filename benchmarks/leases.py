@@ -8,14 +8,15 @@ Simulated: Docker and the notebooks (benchmarks/simulated).
 For each size, on fresh services: an open loop of --rate leases a second, evenly spaced, each
 released --hold seconds after it was served, timed from when it was due until the hub hears
 `lease.serving`; the CPU time of every process from the first request until the pool is full
-again, so with the new notebook's creation and the old one's removal (--without-refill leaves
-refill's part out); then closed loops of 1, 2, 4 ... people without any pause until throughput
-stops growing. Every size is checked: 0 doubled, 0 lost, 0 failed, no invariant broken, nothing
-quarantined; else it ends with 1.
+again, so with the new notebook's creation and the old one's removal (--without-refill: until
+everybody has left and nothing is on its way out, without any creation); then closed loops of
+1, 2, 4 ... people without any pause until throughput stops growing. Every size is checked:
+0 doubled, 0 lost, 0 failed, no invariant broken, nothing quarantined; else it ends with 1.
 
-The whole table, an hour or two, most of it creating ten thousand notebooks:
+How it grows with what is ready, in one command, at a rate that ten notebooks last for; half an
+hour, most of it creating ten thousand notebooks twice:
 
-    scripts/bench leases --seconds 60 --ready 10 100 1000 10000 --nodes 1 10 100
+    scripts/bench leases --grid --plot docs/leases.png
 
 A node holds at most 5,000 notebooks, so 10,000 on one node is left out.
 """
@@ -26,23 +27,32 @@ import argparse
 import asyncio
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import cpu, durable, lease_stage, lease_table, machine
+from benchmarks import cpu, durable, lease_plot, lease_stage, lease_table, machine
 from benchmarks.lease_load import Hub, Load, hub
 from benchmarks.lease_stage import MOST_ON_A_NODE, PLACE, POOL, Size, Stage
 from benchmarks.lease_verdict import Verdict, judge
 from benchmarks.simulated import ledger
+from benchmarks.simulated.apart import NAME as NOTEBOOKS
 from controlplane import telemetry
 from controlplane.clients.rabbitmq import Broker
 from scripts.stack.places import CHECKOUT
 from scripts.stack.screen import Trouble, tail
 
 IDLE_SECONDS = 5.0
+GRID = {
+    "ready": [10, 100, 1000, 10_000],
+    "nodes": [1, 10, 100],
+    "rate": 2.0,
+    "seconds": 50.0,
+    "hold": 0.5,
+    "saturate": 0.0,
+}
 MOST_PEOPLE = 256
 # Less than this over the best so far is no growth.
 GROWTH = 1.05
@@ -67,6 +77,10 @@ class Result:
     def cpu_ms_per_lease(self) -> float:
         return 1000 * sum(self.cpu.values()) / max(1, len(self.open_loop.leases))
 
+    def part_ms_per_lease(self, process: str) -> float:
+        """Of the simulated notebooks, which stand for containers, or of the hub that asks."""
+        return 1000 * self.cpu.get(process, 0.0) / max(1, len(self.open_loop.leases))
+
     @property
     def idle_ms_per_lease(self) -> float:
         """What the same processes would have used in that time if nobody had asked."""
@@ -81,6 +95,8 @@ class Result:
             **self.open_loop.quantiles(),
             "waited": self.waited,
             "cpu_ms_per_lease": round(self.cpu_ms_per_lease, 2),
+            "notebooks_ms_per_lease": round(self.part_ms_per_lease(NOTEBOOKS), 2),
+            "hub_ms_per_lease": round(self.part_ms_per_lease("load"), 2),
             "idle_ms_per_lease": round(self.idle_ms_per_lease, 2),
             "cpu_seconds": self.cpu,
             "idle_cpu_seconds": self.idle_cpu,
@@ -113,6 +129,10 @@ def main(arguments: Sequence[str]) -> int:
     }
     path = lease_table.write(CHECKOUT / told.out, results, about)
     print(f"\n{lease_table.markdown(results)}\n\n{path}")
+    if told.plot is not None:
+        print(lease_plot.by_what_is_ready(results, CHECKOUT / told.plot))
+    if grown := lease_table.growth(results):
+        print(f"p99 of the largest stock is {grown:.2f} x that of the smallest")
     return 0 if results and all(result.verdict.good for result in results) else 1
 
 
@@ -136,10 +156,17 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         action="store_true",
         help="nobody refills while leases are measured: their own cost, from a stock",
     )
+    parser.add_argument(
+        "--grid",
+        action="store_true",
+        help="10 to 10,000 ready on 1, 10 and 100 nodes, 2 leases a second for 50 s, one loop",
+    )
+    parser.add_argument("--plot", type=Path, help="a picture of milliseconds by what is ready")
     parser.add_argument("--workers", type=int, default=1, help="lease workers (1)")
     parser.add_argument("--agents", type=int, help="processes of agents (1, or 2 for many nodes)")
     parser.add_argument("--out", type=Path, default=Path(".greenroom/bench/out"))
-    return parser.parse_args(arguments)
+    told = parser.parse_args(arguments)
+    return argparse.Namespace(**vars(told) | GRID) if told.grid else told
 
 
 def sizes(told: argparse.Namespace) -> list[Size]:
@@ -179,15 +206,15 @@ async def _measured(stage: Stage, told: argparse.Namespace) -> Result:
         if told.without_refill:
             stage.stop_refill()
         pids = stage.pids()
-        idle = cpu.seconds(pids)
+        idle = _seconds(pids)
         await asyncio.sleep(IDLE_SECONDS)
-        before = cpu.seconds(pids)
+        before = _seconds(pids)
         clock = asyncio.get_running_loop()
         begun = clock.time()
         load = await asks.open_loop(rate=told.rate, seconds=told.seconds, hold=told.hold)
         await (stage.until_left() if told.without_refill else stage.until_ready())
         window = clock.time() - begun
-        after = cpu.seconds(pids)
+        after = _seconds(pids)
         stage.start_refill()
         await stage.until_ready()
         waited = await asyncio.to_thread(durable.waited, stage.urls.postgres)
@@ -208,6 +235,18 @@ async def _measured(stage: Stage, told: argparse.Namespace) -> Result:
         promises=promises,
         verdict=await _judged(stage, everything),
     )
+
+
+def _seconds(pids: Mapping[str, int]) -> dict[str, float]:
+    """CPU by process; what stands for containers is taken out of the agents' and shown apart."""
+    found = cpu.seconds(pids)
+    found[NOTEBOOKS] = 0.0
+    for name, pid in pids.items():
+        if name.startswith("agents-"):
+            theirs = cpu.of_threads(pid, NOTEBOOKS)
+            found[name] -= theirs
+            found[NOTEBOOKS] += theirs
+    return found
 
 
 async def _saturated(stage: Stage, asks: Hub, *, seconds: float) -> list[tuple[int, Load]]:

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.simulated.apart import Apart
 from benchmarks.simulated.engine import SimulatedEngine
 from benchmarks.simulated.ledger import Ledger
 from controlplane import telemetry
@@ -72,7 +73,13 @@ async def _live(settings: Settings, numbers: range, ledger: Ledger) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    nodes = [asyncio.create_task(_node(node_settings(settings, n), ledger)) for n in numbers]
+    apart = Apart()
+    apart.open()
+    engines = (SimulatedEngine((IMAGE,), ledger=ledger, apart=apart) for _ in numbers)
+    nodes = [
+        asyncio.create_task(_node(node_settings(settings, number), engine))
+        for number, engine in zip(numbers, engines, strict=True)
+    ]
     told = asyncio.create_task(stopped.wait())
     try:
         # A node that dies takes the process with it: a benchmark must not go on without.
@@ -83,10 +90,11 @@ async def _live(settings: Settings, numbers: range, ledger: Ledger) -> None:
         for task in (*nodes, told):
             task.cancel()
         await asyncio.gather(*nodes, told, return_exceptions=True)
+        apart.close()
 
 
-async def _node(settings: Settings, ledger: Ledger) -> None:
-    service = Service(settings, SimulatedEngine((IMAGE,), ledger=ledger))
+async def _node(settings: Settings, engine: SimulatedEngine) -> None:
+    service = Service(settings, engine)
     work = service.work()
     try:
         async with asyncio.TaskGroup() as tasks:

@@ -13,11 +13,12 @@ import os
 import socket
 import time
 from collections import defaultdict, deque
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.simulated.apart import Apart
 from benchmarks.simulated.ledger import Ledger
 from benchmarks.simulated.notebook import Notebook, rehearse
 from controlplane.clients.docker.answers import carries
@@ -60,9 +61,19 @@ class Container:
 
 
 class SimulatedEngine:
-    """`Engine`. `images` are the names that are on this node; the ledger is for the judge."""
+    """`Engine`. `images` are the names that are on this node; the ledger is for the judge.
 
-    def __init__(self, images: Sequence[str] = ("simulated",), *, ledger: Ledger) -> None:
+    `apart`: where notebooks live, when not on the agent's own event loop.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[str] = ("simulated",),
+        *,
+        ledger: Ledger,
+        apart: Apart | None = None,
+    ) -> None:
+        self._apart = apart
         self._images = {name: _image(name) for name in images}
         self._ids = {image.id for image in self._images.values()}
         self._ledger = ledger
@@ -195,13 +206,25 @@ class SimulatedEngine:
             run=run,
             port=container.port,
             ledger=self._ledger,
-            ended=lambda code: self._end(container, code),
+            ended=self._when_it_ends(container),
         )
-        await container.notebook.warm()
+        warming = container.notebook.warm()
+        await (self._apart.do(warming) if self._apart else warming)
+
+    def _when_it_ends(self, container: Container) -> Callable[[int], None]:
+        clock = asyncio.get_running_loop()
+        if self._apart is None:
+            return lambda code: self._end(container, code)
+
+        def end(code: int) -> None:
+            clock.call_soon_threadsafe(self._end, container, code)
+
+        return end
 
     def _end(self, container: Container, code: int) -> None:
         if container.notebook is not None:
-            container.notebook.close()
+            close = container.notebook.close
+            self._apart.call(close) if self._apart else close()
         elif container.port is not None:
             container.port.close()
         container.notebook = container.port = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from controlplane.clients.postgres import Postgres
 from controlplane.clients.redis import Index
 from controlplane.decide.lease import offer
@@ -13,10 +15,12 @@ async def audit(postgres: Postgres, index: Index) -> dict[str, int] | None:
 
     Raises `Unavailable` when Postgres does not answer.
     """
-    ready = offer(await postgres.notebooks.offerable(), await postgres.pools.wanted())
-    if not await index.audit(ready):
+    ready, wanted = await postgres.notebooks.offerable(), await postgres.pools.wanted()
+    # Ten thousand take longer to sort than a start may be kept waiting.
+    offered = await asyncio.to_thread(offer, ready, wanted)
+    if not await index.audit(offered):
         return None
-    return {pool: len(notebooks) for pool, notebooks in ready.items()}
+    return {pool: len(notebooks) for pool, notebooks in offered.items()}
 
 
 async def rebuild(postgres: Postgres, index: Index) -> dict[str, int]:

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 from urllib.parse import unquote
 
 from controlplane.decide.lease_snapshot import Line
@@ -19,8 +19,21 @@ from controlplane.messages import LinePlaces, Place, RunFailed, RunRefused
 from controlplane.model.phases import NotebookPhase
 from controlplane.model.rows import Notebook
 
-# Is it what the pool wants now, how many of its shelf are left, and which it is.
-Ranked = tuple[bool, int, Notebook]
+
+class Offerable(NamedTuple):
+    """As much of a ready notebook as its place in the order depends on."""
+
+    notebook: str
+    pool: str
+    revision: int
+    node: str
+    phase_at: datetime
+    phase: NotebookPhase = NotebookPhase.READY
+    lease: str | None = None
+
+
+# Is it what the pool wants now, its rank on its shelf, the shelf's length, and which it is.
+Ranked = tuple[bool, float, int, Notebook | Offerable]
 Why = Literal["warming", "at_capacity", "nothing_coming"]
 
 # A refill worker that lives has started creates long before this.
@@ -85,25 +98,28 @@ def places(line: Line, pace: float | None) -> Mapping[str, tuple[LinePlaces, ...
 
 
 def offer(
-    ready: Iterable[Notebook], wanted: Collection[tuple[str, int]] = ()
+    ready: Iterable[Notebook | Offerable], wanted: Collection[tuple[str, int]] = ()
 ) -> dict[str, tuple[str, ...]]:
-    """Notebook ids by pool, best first: wanted, newest revision, node with most of them, oldest.
+    """Notebook ids by pool, best first: wanted, newest revision, nodes in turns, oldest.
+
+    A node comes as often as it has notebooks: of 20 and 10 two of the one come to one of the
+    other, so that a burst is spread over both, and each is drained at the same time.
 
     `wanted`: the revisions, with their pool, whose containers are what the pool asks for now.
     After a rollback those are not the newest ones.
     """
     free = [n for n in ready if n.phase is NotebookPhase.READY and n.lease is None]
-    # Counted from the oldest, a node's n-th notebook comes when n are left on it: so the
-    # fullest node gives first, and nodes take turns once they are level.
-    left: Counter[tuple[str, int, str]] = Counter()
+    lengths = Counter((n.pool, n.revision, n.node) for n in free)
+    given: Counter[tuple[str, int, str]] = Counter()
     ranked: dict[str, list[Ranked]] = defaultdict(list)
-    for notebook in sorted(free, key=lambda n: (n.phase_at, n.notebook), reverse=True):
+    for notebook in sorted(free, key=lambda n: (n.phase_at, n.notebook)):
         shelf = (notebook.pool, notebook.revision, notebook.node)
-        left[shelf] += 1
+        length = lengths[shelf]
         fits = (notebook.pool, notebook.revision) in wanted
-        ranked[notebook.pool].append((fits, left[shelf], notebook))
+        ranked[notebook.pool].append((fits, (given[shelf] + 0.5) / length, length, notebook))
+        given[shelf] += 1
     return {
-        pool: tuple(n.notebook for _, _, n in sorted(rows, key=_best_first))
+        pool: tuple(row[-1].notebook for row in sorted(rows, key=_best_first))
         for pool, rows in ranked.items()
     }
 
@@ -125,9 +141,9 @@ def prefix_fits(user: str, server: str, prefix: str) -> bool:
     return unquote(prefix).endswith(own)
 
 
-def _best_first(row: Ranked) -> tuple[bool, int, int, datetime, str]:
-    fits, left, notebook = row
-    return (not fits, -notebook.revision, -left, notebook.phase_at, notebook.notebook)
+def _best_first(row: Ranked) -> tuple[bool, int, float, int, datetime, str]:
+    fits, rank, length, notebook = row
+    return (not fits, -notebook.revision, rank, -length, notebook.phase_at, notebook.notebook)
 
 
 def _eta(line: Line, pace: float | None) -> float | None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from workers.agent.homes import HomeUnreachable
-from workers.agent.threads import STORAGE_THREADS, Threads
+from workers.agent.threads import DISK_THREADS, STORAGE_THREADS, Threads
 
 
 @pytest.fixture
@@ -42,6 +42,20 @@ async def test_hung_storage_is_given_up_and_the_disk_works_on(
         await threads.storage(opens)
 
     assert await threads.disk(lambda: 7) == 7
+
+
+async def test_the_journal_does_not_wait_for_what_else_the_disk_does(
+    threads: Threads, hung: threading.Event
+) -> None:
+    unmounting = [asyncio.ensure_future(threads.disk(hung.wait)) for _ in range(2 * DISK_THREADS)]
+
+    async with asyncio.timeout(60):
+        written = await threads.journal(lambda: 7)
+
+    assert written == 7
+    assert not any(work.done() for work in unmounting)
+    hung.set()
+    await asyncio.gather(*unmounting)
 
 
 async def test_a_handle_that_comes_late_is_closed(threads: Threads, hung: threading.Event) -> None:

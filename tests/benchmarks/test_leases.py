@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks import cpu, lease_table, leases
+from benchmarks import cpu, lease_plot, lease_table, leases
 from benchmarks.lease_load import Lease, Load
 from benchmarks.lease_stage import Size
 from benchmarks.lease_verdict import Verdict, judge
+from benchmarks.simulated.apart import NAME, Apart
 from benchmarks.simulated.ledger import Activation, Ledger, read
 from scripts.stack.screen import Trouble
 
@@ -95,7 +97,7 @@ def result(verdict: Verdict) -> leases.Result:
         open_loop=Load(leases=(SERVED, Lease(lease="l2", ms=20.0, notebook="n2")), seconds=2),
         waited=1,
         window_seconds=10,
-        cpu={"postgres": 0.03, "lease-1": 0.01},
+        cpu={"postgres": 0.02, "lease-1": 0.01, "notebooks": 0.004, "load": 0.006},
         idle_cpu={"postgres": 0.01, "lease-1": 0.0},
         saturation=((1, 30.0, 40.0), (2, 55.0, 44.0), (4, 50.0, 90.0)),
         promises={"postgres": {"fsync": "on"}},
@@ -115,10 +117,8 @@ def test_the_table_has_the_best_of_the_closed_loops_and_the_quantiles(tmp_path: 
     (size,) = json.loads(path.read_text())["sizes"]
     table = (tmp_path / "leases.md").read_text()
 
-    assert (
-        "| 2 | 20 | 2 | 20.0 | 20.0 | 20.0 | 20.0 | 1 | 20.0 | 10.0 | 55 (of 2) | 0 | 0 | 0 |"
-        in (table)
-    )
+    row = "| 2 | 20 | 2 | 20.0 | 20.0 | 20.0 | 20.0 | 1 | 20.0 | 2.0 | 3.0 | 10.0 | 55 (of 2) | 0 |"
+    assert row in table
     assert (size["ms"], size["promises"]["postgres"]["fsync"]) == ([12.5, 20.0], "on")
 
 
@@ -141,3 +141,41 @@ def test_a_stock_that_would_run_dry_is_refused_before_anything_starts() -> None:
 
     with pytest.raises(Trouble, match="500 leases from 100 ready notebooks"):
         leases.sizes(leases.parse(dry))
+
+
+def sized(ready: int, ms: float) -> leases.Result:
+    loop = Load(leases=(Lease(lease="l1", ms=ms, notebook="n1"),), seconds=1)
+    return replace(result(Verdict()), size=Size(nodes=1, ready=ready), open_loop=loop)
+
+
+def test_growth_is_the_largest_stock_beside_the_smallest() -> None:
+    assert lease_table.growth([sized(10, 20.0), sized(100, 90.0), sized(1000, 30.0)]) == 1.5
+    assert lease_table.growth([sized(10, 20.0), sized(10, 20.0)]) is None
+
+
+def test_a_picture_is_drawn_of_all_sizes(tmp_path: Path) -> None:
+    path = lease_plot.by_what_is_ready(
+        [sized(10, 20.0), sized(100, 30.0)], tmp_path / "a" / "b.png"
+    )
+
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_grid_is_every_stock_on_every_number_of_nodes_that_can_hold_it() -> None:
+    sizes = leases.sizes(leases.parse(["--grid"]))
+
+    assert {size.ready for size in sizes} == {10, 100, 1000, 10_000}
+    assert {size.nodes for size in sizes} == {1, 10, 100}
+    assert len(sizes) == 11
+
+
+def test_threads_are_found_by_their_name() -> None:
+    apart = Apart()
+    apart.open()
+    try:
+        apart_from_the_start = cpu.of_threads(os.getpid(), NAME)
+    finally:
+        apart.close()
+
+    assert apart_from_the_start >= 0
+    assert cpu.of_threads(os.getpid(), "nobody") == 0

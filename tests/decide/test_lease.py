@@ -203,6 +203,18 @@ def test_nodes_take_turns_once_they_are_level() -> None:
     assert sorted(order[:2]) == sorted(order[2:4]) == sorted(order[4:]) == ["a", "b"]
 
 
+def test_a_burst_takes_from_every_node_as_much_as_its_share() -> None:
+    rows = [ready(n, node="a", age=n) for n in range(20)]
+    rows += [ready(100 + n, node="b", age=n) for n in range(10)]
+
+    by_node = {row.notebook: row.node for row in rows}
+    order = "".join(by_node[notebook] for notebook in offer(rows)["small"])
+
+    for burst in range(3, 31, 3):
+        assert abs(order[:burst].count("b") - burst // 3) <= 1
+    assert order[0] == "a"
+
+
 def test_what_is_not_ready_or_somebody_s_is_not_offered() -> None:
     rows = [
         replace(ready(1, node="a"), phase=NotebookPhase.LEASED, lease=uuid(9)),

@@ -53,6 +53,36 @@ def test_a_pool_is_looked_at_ten_times_a_second_at_most(agenda: Agenda, clock: C
     assert looks == 10
 
 
+def test_a_pool_that_takes_long_to_look_at_rests_and_no_other_one(
+    agenda: Agenda, clock: Clock
+) -> None:
+    agenda.add("huge")
+    agenda.take()
+    agenda.add("huge")
+    agenda.rest("huge", 3.0)
+    agenda.add("small")
+
+    early = [agenda.take(), agenda.take()]
+    clock.now += 2.9
+    agenda.add("huge")
+    later = agenda.take()
+    clock.now += 0.1001
+
+    assert (early, later, agenda.take()) == (["small", None], None, "huge")
+
+
+def test_a_quick_look_needs_no_rest(agenda: Agenda, clock: Clock) -> None:
+    agenda.add("lab")
+    agenda.take()
+    agenda.rest("lab", 0.01)
+    agenda.add("lab")
+    clock.now += 0.0999
+    early = agenda.take()
+    clock.now += 0.0002
+
+    assert (early, agenda.take()) == (None, "lab")
+
+
 def test_a_hint_during_the_pause_is_kept_for_its_end(agenda: Agenda, clock: Clock) -> None:
     agenda.add("lab")
     agenda.take()

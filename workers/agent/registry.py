@@ -72,7 +72,7 @@ class Registry:
         """A new notebook, known from here on and on disk when this returns."""
         item = self._items[entry.notebook] = Item(entry)
         try:
-            await self._threads.disk(self._journal.write, entry)
+            await self._threads.journal(self._journal.write, entry)
         except OSError:
             del self._items[entry.notebook]
             raise
@@ -84,13 +84,13 @@ class Registry:
             if item.retiring and changes.get("phase") != "removing":
                 raise Leaving(f"{item.entry.notebook} is being removed")
             entry = item.entry.model_copy(update=changes)
-            await self._threads.disk(self._journal.write, entry)
+            await self._threads.journal(self._journal.write, entry)
             item.entry = entry
 
     async def forget(self, item: Item) -> None:
         """Nothing of it is left on this node."""
         notebook = item.entry.notebook
-        await self._threads.disk(self._journal.forget, notebook)
+        await self._threads.journal(self._journal.forget, notebook)
         self._items.pop(notebook, None)
         self._gone[notebook] = None
         while len(self._gone) > REMEMBERED_GONE:

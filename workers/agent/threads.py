@@ -15,6 +15,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 DISK_THREADS = 4
+# Syncs that come at once are one for the disk.
+JOURNAL_THREADS = 4
 # As many homes may hang at once as a hung mount strands threads; then homes are refused.
 STORAGE_THREADS = 32
 
@@ -24,14 +26,21 @@ class Threads:
 
     def __init__(self, *, storage_seconds: float = 10.0) -> None:
         self._disk = ThreadPoolExecutor(DISK_THREADS, thread_name_prefix="disk")
+        self._journal = ThreadPoolExecutor(JOURNAL_THREADS, thread_name_prefix="journal")
         self._storage = ThreadPoolExecutor(STORAGE_THREADS, thread_name_prefix="storage")
         self._seconds = storage_seconds
         self._in_storage = 0
 
     async def disk(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a call on our own disk. Cancelled, it still waits until the call has ended."""
-        loop = asyncio.get_running_loop()
-        work = loop.run_in_executor(self._disk, lambda: call(*args, **kwargs))
+        return await self._to_its_end(self._disk, lambda: call(*args, **kwargs))
+
+    async def journal(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same for what is synced before anybody hears of it: unmounting waits elsewhere."""
+        return await self._to_its_end(self._journal, lambda: call(*args, **kwargs))
+
+    async def _to_its_end(self, threads: ThreadPoolExecutor, call: Callable[[], T]) -> T:
+        work = asyncio.get_running_loop().run_in_executor(threads, call)
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
@@ -63,6 +72,7 @@ class Threads:
 
     def close(self) -> None:
         """Without waiting: a hung thread dies with the process."""
+        self._journal.shutdown(wait=True)
         self._disk.shutdown(wait=True)
         self._storage.shutdown(wait=False, cancel_futures=True)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from time import monotonic
+from time import monotonic, process_time
 from uuid import uuid4
 
 import structlog
@@ -23,6 +23,8 @@ from workers.refill import numbers
 
 BETWEEN_LOOKS_SECONDS = 0.1
 AFTER_TROUBLE_SECONDS = 1.0
+# Looking at ten thousand notebooks costs what starts of people need more: a tenth of a core.
+RESTS = 9
 # Pools whose look failed by a bug of ours are not worth more than this.
 AFTER_A_BUG_SECONDS = 30.0
 
@@ -55,6 +57,13 @@ class Agenda:
         del self._due[key]
         self._last[key] = self._now()
         return key
+
+    def rest(self, key: str, seconds: float) -> None:
+        """Not again before so many seconds from now, whoever asks or has asked."""
+        earliest = self._now() + seconds
+        self._last[key] = max(self._last.get(key, 0.0), earliest - self._between_seconds)
+        if key in self._due:
+            self._due[key] = max(self._due[key], earliest)
 
     async def wait(self) -> None:
         """Until something may be due."""
@@ -93,7 +102,9 @@ class Planner:
             if pool is None:
                 await self._agenda.wait()
                 continue
+            begun = process_time()
             again_in = await self._without_stopping(pool, self.look)
+            self._agenda.rest(pool, (process_time() - begun) * RESTS)
             if again_in is not None:
                 self._agenda.add(pool, in_seconds=again_in)
 

@@ -92,6 +92,10 @@ class Driver:
         found = await self._run(lambda c: c.fetch(statement, *arguments), statement)
         return [json.loads(row[0]) for row in found]
 
+    async def table(self, statement: str, *arguments: Any) -> list[Any]:
+        """Rows with their columns as they are, for what is too long to travel as JSON."""
+        return list(await self._run(lambda c: c.fetch(statement, *arguments), statement))
+
     async def value(self, statement: str, *arguments: Any) -> Any:
         """The first column of the first row."""
         return await self._run(lambda c: c.fetchval(statement, *arguments), statement)

@@ -9,6 +9,7 @@ from typing import Any
 from controlplane.clients.postgres import answers
 from controlplane.clients.postgres.driver import Driver
 from controlplane.clients.postgres.queries import query
+from controlplane.decide.lease import Offerable
 from controlplane.errors import Conflict
 from controlplane.messages import (
     NodeInventory,
@@ -86,9 +87,9 @@ class Notebooks:
         """The node is lost: everything on it that nobody holds -> lost."""
         return _many(await self._driver.call("notebook_lose", node))
 
-    async def offerable(self) -> list[Notebook]:
+    async def offerable(self) -> list[Offerable]:
         """Those in phase ready on nodes in state ready: what the index should hold."""
-        return [answers.notebook(row) for row in await self._driver.rows(query("offerable"))]
+        return [Offerable(*row) for row in await self._driver.table(query("offerable"))]
 
     async def list(self, *, pool: str | None = None, node: str | None = None) -> list[Notebook]:
         """Notebooks that are not gone, oldest first."""

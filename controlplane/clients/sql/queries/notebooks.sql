@@ -4,9 +4,10 @@ where phase <> 'gone' and ($1::text is null or pool = $1) and ($2::text is null 
 order by created_at, notebook
 
 -- name: offerable
-select to_jsonb(n)::text from notebooks n join nodes d on d.node = n.node
+-- Plain columns, and no more than are looked at: ten thousand are read every five seconds.
+select n.notebook::text, n.pool, n.revision, n.node, n.phase_at
+from notebooks n join nodes d on d.node = n.node
 where n.phase = 'ready' and d.state = 'ready'
-order by n.phase_at, n.notebook
 
 -- name: count_notebooks
 select jsonb_build_object('pool', pool, 'phase', phase, 'count', count(*))::text
