@@ -47,7 +47,7 @@ def _over_time(path: Path, run: Run) -> Path:
     """How many are warm and held, and above it how long each start took."""
     from matplotlib import pyplot
 
-    figure, (above, below) = pyplot.subplots(2, 1, figsize=(8, 5), sharex=True)
+    figure, (above, below) = pyplot.subplots(2, 1, figsize=(9, 5), sharex=True)
     points = [(s.clicked_s, s.ready_ms / 1000) for s in run.seen if s.ready_ms is not None]
     above.plot([at for at, _ in points], [s for _, s in points], "o", markersize=4, color=READY)
     above.set_ylabel("click to ready, s")
@@ -58,7 +58,7 @@ def _over_time(path: Path, run: Run) -> Path:
     below.axhline(run.warm or 0, color=COLOURS["floor"], linestyle=":", label="target")
     below.set_ylabel("notebooks")
     below.set_xlabel("seconds")
-    below.legend(loc="upper right")
+    below.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     for axes in (above, below):
         axes.grid(alpha=0.3)
     return _saved(figure, path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -27,7 +27,7 @@ async def dry(theatre: Theatre, step: Step) -> Run:
         await crowd.register()
         async with followed(theatre.stock, every_seconds=FOLLOW_SECONDS) as series:
             run = await bursts.measured(theatre, step, crowd)
-    return replace(run, series=series)
+    return replace(run, seen=_clicked(run.seen, bursts.IDLE_SECONDS), series=series)
 
 
 async def again(theatre: Theatre, step: Step) -> Run:
@@ -44,12 +44,18 @@ async def again(theatre: Theatre, step: Step) -> Run:
             run = await bursts.measured(theatre, step, early)
             second = await later
             run = await bursts.with_refill(theatre, step, run)
+    began = bursts.IDLE_SECONDS
     return replace(
         run,
-        seen=(*run.seen, *second),
+        seen=(*_clicked(run.seen, began), *_clicked(second, began + AGAIN_AFTER_SECONDS)),
         refill_seconds=round((run.refill_seconds or 0.0) - AGAIN_AFTER_SECONDS, 1),
         series=series,
     )
+
+
+def _clicked(seen: Sequence[Seen], seconds: float) -> tuple[Seen, ...]:
+    """The same people, so long after the scene's beginning."""
+    return tuple(replace(each, clicked_s=round(seconds, 1)) for each in seen)
 
 
 async def _later(crowd: Crowd) -> list[Seen]:
