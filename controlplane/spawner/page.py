@@ -48,7 +48,7 @@ def retry(words: str, *, url: str, seconds: int, addresses: Addresses) -> str:
     """These words, and a page that goes to `url` after so many seconds, once the hub answers."""
     link = html.escape(url, quote=True)
     return (
-        f'<span class="greenroom-line">{html.escape(words)}</span> '
+        f'{_ALONE}<span class="greenroom-line">{html.escape(words)}</span> '
         f'<a class="greenroom-retry" href="{link}">Look now</a>'
         f'<noscript><meta http-equiv="refresh" content="{seconds}; url={link}"></noscript>'
         f"<script>{_once('Retry')}{_HEADING}"
@@ -64,14 +64,19 @@ def watched(words: str, addresses: Addresses) -> str:
     The hub forgets starts under way when it ends, and its page would wait for ever.
     """
     return (
-        f"{html.escape(words)}<script>{_once('Watch')}var gone=false;"
+        f"{html.escape(words)}<script>{_once('Watch')}"
+        f"function gone(){{window.greenroomWatch=2}}"
         f"setInterval(function(){{fetch({_js(addresses.api)},{{cache:'no-store'}}).then("
-        f"function(r){{if(!r.ok)gone=true;else if(gone)location.replace({_js(addresses.start)})}}"
-        f").catch(function(){{gone=true}})}},{WATCH_SECONDS * 1000})}})()</script>"
+        f"function(r){{if(!r.ok)gone();else if(window.greenroomWatch===2)"
+        f"location.replace({_js(addresses.start)})}}).catch(gone)}},"
+        f"{WATCH_SECONDS * 1000})}})()</script>"
     )
 
 
-# The hub's pages call every 429 a failure.
+# The hub's pages call every 429 a failure, and offer to start again by hand.
+_ALONE = (
+    "<style>div:has(>p>.greenroom-line)>:is(p,a):not(:has(.greenroom-line)){display:none}</style>"
+)
 _HEADING = (
     "var h=document.querySelector('.error h1,.text-center h1');"
     "if(h)h.textContent='You are in line';"

@@ -147,6 +147,10 @@ class Hub:
         """Return as soon as the hub says that it is ready."""
         await _until(lambda: self._is(user, server, "ready"))
 
+    async def until_pending(self, user: str, server: str = "") -> None:
+        """Return as soon as the hub says that it starts."""
+        await _until(lambda: self._is(user, server, "spawn"))
+
     async def until_gone(self, user: str, server: str = "") -> None:
         """Return as soon as the hub says that it neither runs nor is on its way."""
         await _until(lambda: self._is(user, server, ""))
