@@ -196,6 +196,7 @@ async def test_an_unknown_pool_is_refused_once_all_pools_are_known(
     def answer(message: Message) -> Any:
         if isinstance(message, PoolsQuestion):
             yield HubPools(hub="hub1", snapshot="p", pools=tuple(POOLS))
+        yield from serve(message)
 
     road.answer = answer
 
