@@ -125,6 +125,16 @@ class Hub:
         finally:
             client.close()
 
+    async def whoami(self, token: str) -> str | None:
+        """Whose token that is; None: nobody's."""
+        answer = await AsyncHTTPClient().fetch(
+            f"{self.public}{self._base}hub/api/user",
+            headers={"Authorization": f"token {token}"},
+            raise_error=False,
+            request_timeout=SECONDS,
+        )
+        return str(json.loads(answer.body)["name"]) if answer.code == 200 else None
+
     async def new_user(self, name: str) -> None:
         response = await self.api("POST", "users", name, body={})
         assert response.code in (201, 409), response.body

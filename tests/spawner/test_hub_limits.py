@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from cryptography.fernet import Fernet
 
 from controlplane.messages import KnownPool, LeaseRelease
 from tests import conftest as given
 from tests.spawner.browsing import Browser, Page, asked, browser
 from tests.spawner.hubs import Hub
+from tests.spawner.stage import KEY
 from tests.spawner.worker import SECONDS, Worker
 
 pytestmark = [pytest.mark.hub, pytest.mark.asyncio(loop_scope="module")]
@@ -165,3 +168,56 @@ async def test_who_chose_in_the_form_goes_on_with_that_choice(
     assert "Number 1 in line for pool dry" in first.text
     assert ["dry"] in asked(found).values()
     assert worker.leases("bo") == [lease]
+
+
+async def test_the_token_of_a_lease_lives_as_long_as_its_place_and_serves_who_comes_back(
+    worker: Worker, amqp_url: str, tmp_path: Path
+) -> None:
+    worker.pools = worker.pools[:1]
+    hub = new_hub(tmp_path, worker, amqp_url, "c.GreenroomSpawner.hold_in_start = 0")
+    try:
+        await hub.start()
+        await hub.meet(DRY)
+        worker.of_pool["dry"] = "hold"
+        away = await hub.spawn("ann")
+        lease = worker.leases("ann")[0]
+        token = told(worker, lease)["JUPYTERHUB_API_TOKEN"]
+        meanwhile = await hub.whoami(token)
+        await worker.serve(lease)
+        back = await hub.spawn("ann")
+        await hub.until_ready("ann")
+        afterwards = await hub.whoami(token)
+    finally:
+        await hub.stop()
+
+    assert (away.code, back.code) == (429, 201)
+    assert worker.leases("ann") == [lease]
+    assert (meanwhile, afterwards) == ("ann", "ann")
+
+
+async def test_the_token_of_a_place_that_was_given_up_is_worth_nothing(
+    worker: Worker, amqp_url: str, tmp_path: Path
+) -> None:
+    worker.pools = worker.pools[:1]
+    more = "c.GreenroomSpawner.hold_in_start = 0\nc.GreenroomSpawner.keep_place_seconds = 1"
+    hub = new_hub(tmp_path, worker, amqp_url, more)
+    try:
+        await hub.start()
+        await hub.meet(DRY)
+        worker.of_pool["dry"] = "hold"
+        await hub.spawn("ann")
+        lease = worker.leases("ann")[0]
+        await worker.until(lambda: worker.rows[lease].phase == "ended")
+        after = await hub.whoami(told(worker, lease)["JUPYTERHUB_API_TOKEN"])
+    finally:
+        await hub.stop()
+
+    assert worker.rows[lease].reason == "cancelled"
+    assert after is None
+
+
+def told(worker: Worker, lease: str) -> dict[str, str]:
+    """The environment that the notebook of this lease is given."""
+    sealed = worker.rows[lease].request.sealed.encode()
+    environment: dict[str, str] = json.loads(Fernet(KEY).decrypt(sealed))["environment"]
+    return environment
