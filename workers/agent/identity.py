@@ -123,6 +123,7 @@ async def _open(
             raise
         return handle
 
+    path = os.path.join(storage.root, node.homes.path(storage, person))
     try:
         home = await node.threads.storage(open_and_look)
     except HomeRefused as error:
@@ -130,10 +131,9 @@ async def _open(
             raise
         raise IdentityRefused(
             "identity_unknown",
-            f"{error}; and it can only be made for whom the hub's identity hook names with uid "
-            "and gid (docs/hub.md)",
+            f"the home {path} does not exist on this node, and is made only for whom the hub's "
+            "identity hook names with uid and gid (docs/hub.md)",
         ) from None
-    path = os.path.join(storage.root, node.homes.path(storage, person))
     return home, Owner(path=path, uid=seen[0].st_uid, gid=seen[0].st_gid)
 
 
