@@ -17,8 +17,9 @@ from controlplane.model.pool import ContainerSpec, MiB
 
 PORT = 8888
 COMMAND = ("/bin/sh", "/greenroom/entry.sh")
-# Warming loses to every notebook that somebody uses.
-WARMING_SHARES, READY_SHARES = 32, 1024
+# Warming loses to every notebook that somebody uses, and is not starved by it: at 32 shares two
+# people's busy kernels on two cores make a warm-up take over a minute, and somebody may wait for it.
+WARMING_SHARES, READY_SHARES = 256, 1024
 SCRATCH = "/scratch"
 STOCK = "jupyterhub-singleuser"
 # SETPCAP empties the bounding set; the first process gives it up before anything else runs.
