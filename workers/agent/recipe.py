@@ -18,7 +18,7 @@ from controlplane.model.pool import ContainerSpec, MiB
 PORT = 8888
 COMMAND = ("/bin/sh", "/greenroom/entry.sh")
 # Warming loses to every notebook that somebody uses, and is not starved by it: at 32 shares two
-# people's busy kernels on two cores make a warm-up take over a minute, and somebody may wait for it.
+# busy kernels on two cores make a warm-up take over a minute, and somebody may wait for it.
 WARMING_SHARES, READY_SHARES = 256, 1024
 SCRATCH = "/scratch"
 STOCK = "jupyterhub-singleuser"
