@@ -104,7 +104,7 @@ def switch(who: dict) -> None:
 def prove(uid: int, gid: int) -> None:
     """Every thread is this person and holds nothing; else this process ends here."""
     for path in glob.glob("/proc/self/task/*/status"):
-        with open(path, encoding="ascii", errors="replace") as file:
+        with open(path, encoding="utf-8", errors="replace") as file:
             told = dict(line.split(":", 1) for line in file)
         held = {name: int(told[name], 16) for name in told if name.startswith("Cap")}
         ids = {*told["Uid"].split(), *told["Gid"].split()}
@@ -206,7 +206,7 @@ def empty_bounding_set() -> None:
 
 def held() -> int:
     """The effective capabilities, one bit each."""
-    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+    with open("/proc/self/status", encoding="utf-8", errors="replace") as file:
         return next(int(line.split()[1], 16) for line in file if line.startswith("CapEff"))
 
 

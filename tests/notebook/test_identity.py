@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.notebook.conftest import NOTEBOOK
+from tests.agent.peoples import be_root
+from tests.notebook.conftest import NOTEBOOK, PYTHON
 
 ANN = {"uid": 2001, "gid": 3001, "groups": [100, 5001], "name": "ann", "home": "/home/jovyan"}
 PASSWD = [
@@ -18,6 +19,21 @@ PASSWD = [
     "games:x:5:60:games:/usr/games:/usr/sbin/nologin",
     "jovyan:x:1000:100::/home/jovyan:/bin/bash",
 ]
+# Nothing is imported once the interpreter's own files may be out of reach.
+SWITCH = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+import identity
+identity.confine()
+identity.set_capabilities(identity.SETUID, identity.SETGID)
+sys.path.clear()
+identity.switch({"uid": 2001, "gid": 3001, "groups": [5001, 3001]})
+try:
+    back = os.setuid(0)
+except PermissionError:
+    back = "no"
+print(os.getuid(), os.getgid(), os.getgroups(), back)
+"""
 GROUP = ["root:x:0:", "users:x:100:", "ann:x:42:"]
 
 
@@ -58,6 +74,18 @@ def test_who_cannot_prove_to_be_the_person_ends_here() -> None:
 
     assert done.returncode == 71
     assert "still holds" in done.stderr
+
+
+def test_a_person_who_may_not_read_the_interpreter_any_more_is_still_proven() -> None:
+    be_root()
+    done = subprocess.run(
+        [PYTHON, "-I", "-S", "-B", "-c", SWITCH, str(NOTEBOOK)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert done.stdout.split() == ["2001", "3001", "[5001]", "no"], done.stderr
 
 
 @pytest.mark.parametrize(
