@@ -242,3 +242,11 @@ create table outbox (
   -- Taken by somebody who has until then to say that it is done.
   free_at timestamptz not null default now()
 );
+
+-- Rows of these live for a moment: what is dead is cleared away by number, not by share.
+alter table outbox set
+  (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+alter table orders set
+  (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+alter table sightings set (fillfactor = 50);
+alter table lines set (fillfactor = 50);

@@ -20,6 +20,7 @@ PARTS = (
     "hubs",
     "sweep",
     "retention",
+    "plans",
 )
 
 
