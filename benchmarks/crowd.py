@@ -16,14 +16,16 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
+from pathlib import Path
 
 import aiohttp
 from rich.console import Console
 from rich.live import Live
 
 from benchmarks import crowd_screen
+from benchmarks.crowd_picture import Picture
 from benchmarks.crowd_screen import Person
 from scripts.stack import demo, processes
 from scripts.stack.places import UP
@@ -46,7 +48,11 @@ def main(arguments: Sequence[str]) -> int:
     console = Console()
     try:
         url, token = running_demo()
-        people = asyncio.run(crowd(url, token, told.people, console=console, plain=told.plain))
+        picture = Picture(told.picture)
+        people = asyncio.run(
+            crowd(url, token, told.people, console=console, plain=told.plain, picture=picture)
+        )
+        picture.save()
     except Trouble as trouble:
         console.print(f"{trouble.reason}\n{trouble.advice or ''}".rstrip(), markup=False)
         return 1
@@ -64,6 +70,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("people", metavar="N", type=_some, help=f"people at once, 1 to {MOST}")
+    parser.add_argument("--picture", type=Path, help="an SVG of how it stood half-way")
     parser.add_argument("--plain", action="store_true", help="lines, also on a terminal")
     return parser.parse_args(arguments)
 
@@ -96,7 +103,13 @@ def running_demo() -> tuple[str, str]:
 
 
 async def crowd(
-    url: str, token: str, count: int, *, console: Console, plain: bool = False
+    url: str,
+    token: str,
+    count: int,
+    *,
+    console: Console,
+    plain: bool = False,
+    picture: Picture | None = None,
 ) -> list[Person]:
     """Everybody's start, shown as it goes; their servers are stopped when this returns."""
     people = [Person(name=f"crowd-{number + 1:02}") for number in range(count)]
@@ -104,7 +117,8 @@ async def crowd(
         visits = [Visit(session, url, person.name, "") for person in people]
         try:
             await _few_at_once(visits, _prepare)
-            await _shown(people, visits, console=console, plain=plain)
+            async with _remembered(people, picture or Picture(None)):
+                await _shown(people, visits, console=console, plain=plain)
         finally:
             await _few_at_once(visits, _leave)
     return people
@@ -137,6 +151,17 @@ async def _shown(
         finally:
             drawing.cancel()
             draw()
+
+
+@asynccontextmanager
+async def _remembered(people: Sequence[Person], picture: Picture) -> AsyncIterator[None]:
+    remembering = asyncio.create_task(
+        _again_and_again(lambda: picture.remember(people, time.monotonic()))
+    )
+    try:
+        yield
+    finally:
+        remembering.cancel()
 
 
 async def _again_and_again(draw: Callable[[], None]) -> None:

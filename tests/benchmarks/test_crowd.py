@@ -6,12 +6,14 @@ import asyncio
 import io
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 from rich.console import Console, RenderableType
 
 from benchmarks import crowd, crowd_screen
+from benchmarks.crowd_picture import Picture
 from benchmarks.crowd_screen import Person
 
 QUEUE = {"position": 3, "eta_seconds": 4.0, "pool": "demo", "why": "warming", "warming": 2}
@@ -270,3 +272,30 @@ async def test_stages_are_shown_while_the_hub_has_not_answered_the_click(
     (person,) = await crowd.crowd(url, "token", 1, console=Console(file=io.StringIO()), plain=True)
 
     assert (person.stage, heard) == ("ready", ["found"])
+
+
+def test_the_picture_is_of_the_moment_when_half_were_ready_and_loads_nothing(
+    tmp_path: Path,
+) -> None:
+    picture = Picture(tmp_path / "crowd.svg")
+    people = persons(4)
+    for number, person in enumerate(people):
+        person.click(0.0)
+        picture.remember(people, number)
+        ready(person, ended=number + 0.5)
+    picture.remember(people, 4.0)
+
+    picture.save()
+
+    text = (tmp_path / "crowd.svg").read_text()
+    assert "2&#160;of&#160;4&#160;ready" in text
+    assert "@font-face" not in text
+    assert "url(http" not in text
+
+
+def test_nobody_asked_for_a_picture_and_none_is_kept() -> None:
+    picture = Picture(None)
+
+    picture.remember(persons(1), 0.0)
+
+    picture.save()
