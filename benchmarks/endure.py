@@ -69,6 +69,8 @@ async def _all(
 ) -> Run:
     async with stock.watching(stack) as held:
         theatre = Theatre(stack=stack, hubs=started, stock=held, say=report.say)
+        report.say(f"   {step.warm} notebooks are warmed")
+        await held.wait_ready(step.warm, seconds=bursts.REST_SECONDS)
         await bursts.warm_up(theatre, step.warm)
         house = House(theatre, step)
         try:
@@ -93,9 +95,7 @@ class House:
     async def fill(self, people: int) -> None:
         """So many people at a time, until everybody was there once."""
         clock = Stopwatch()
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(people):
-                tasks.create_task(self._one_after_the_other(clock))
+        await asyncio.gather(*(self._one_after_the_other(clock) for _ in range(people)))
         await self._theatre.stock.wait_rest(self._step.warm, seconds=bursts.REST_SECONDS)
 
     async def judged(self) -> Run:
