@@ -160,6 +160,27 @@ def test_an_allow_list_opens_what_it_names_and_never_what_is_always_closed(
     }
 
 
+@pytest.fixture
+def hairpin(yard: Yard) -> Iterator[None]:
+    yard.without_proxy()
+    yield
+    yard.with_proxy()
+
+
+@pytest.mark.usefixtures("hairpin")
+def test_an_engine_without_a_proxy_takes_nobody_to_a_neighbour(
+    yard: Yard, backend: Backend, version: int
+) -> None:
+    at = ADDRESSES[version]
+    before = yard.who("one", at["node"], PUBLISHED["two"])
+    everything = "0.0.0.0/0" if version == 4 else "::/0"
+    put(yard, backend, policy(version, egress=targets.egress(everything), clients=None))
+
+    assert before == "two"
+    # With iptables the refusal itself goes astray here: on a bridge it is sent past NAT.
+    assert yard.reach("one", [(at["node"], PUBLISHED["two"])], seconds=3) != ["yes"]
+
+
 def test_only_the_hub_reaches_a_notebook_and_only_where_it_is_published(
     yard: Yard, backend: Backend, version: int
 ) -> None:

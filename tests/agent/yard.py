@@ -66,15 +66,20 @@ BITS = {4: 24, 6: 64}
 FAR = ("metadata", "public", "private")
 CONNECT = """
 import errno, json, socket, sys
-for host, port in json.load(sys.stdin):
+for host, port, seconds in json.load(sys.stdin):
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
-        probe.settimeout(30)
+        probe.settimeout(seconds)
         try:
             code = probe.connect_ex((host, port))
         except OSError as error:
             code = error.errno
     print("yes" if code == 0 else errno.errorcode.get(code, str(code)))
+"""
+WHO = """
+import socket, sys
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=30) as probe:
+    print(probe.makefile("rb").read().decode().rpartition("\\r\\n\\r\\n")[2])
 """
 ASK = """
 import socket, sys
@@ -103,14 +108,20 @@ class Yard:
     def path(self, house: str) -> str:
         return f"/run/netns/{self.namespace(house)}"
 
-    def reach(self, house: str, places: Iterable[tuple[str, int]]) -> list[str]:
-        """For each place: `yes`, or the kernel's word for why not."""
-        asked = json.dumps(list(places))
+    def reach(
+        self, house: str, places: Iterable[tuple[str, int]], *, seconds: float = 30
+    ) -> list[str]:
+        """For each place: `yes`, or the kernel's word for why not; EAGAIN after so long."""
+        asked = json.dumps([(*place, seconds) for place in places])
         return self.inside(house, sys.executable, "-c", CONNECT, say=asked).split()
 
     def ask(self, house: str, host: str, port: int) -> str:
         """What a server of UDP says."""
         return self.inside(house, sys.executable, "-c", ASK, host, str(port)).strip()
+
+    def who(self, house: str, host: str, port: int) -> str:
+        """Which house answers there."""
+        return self.inside(house, sys.executable, "-c", WHO, host, str(port)).strip()
 
     def pid(self, house: str) -> int:
         """A process that runs there."""
@@ -161,8 +172,9 @@ class Yard:
     def listen(self) -> None:
         """Everybody listens on every port that means something."""
         tcp = [NOTEBOOK, API, BROKER, DNS, OTHER, *PUBLISHED.values()]
+        ports = json.dumps({"tcp": tcp, "udp": [DNS]})
         for house in HOUSES:
-            words = (sys.executable, yard_listener.__file__, json.dumps({"tcp": tcp, "udp": [DNS]}))
+            words = (sys.executable, yard_listener.__file__, house, ports)
             started = subprocess.Popen(
                 ("nsenter", f"--net={self.path(house)}", *words),
                 stdin=subprocess.PIPE,
@@ -242,6 +254,22 @@ class Yard:
         )
         chain = f"chain prerouting {{ type nat hook prerouting priority -100;\n{rules} }}"
         self.inside("node", "nft", "-f", "-", say=f"table inet engine {{ {chain}\n}}\n")
+
+    def without_proxy(self) -> None:
+        """As an engine with `"userland-proxy": false`: notebooks too are taken by DNAT."""
+        back = f'oifname "{BRIDGE}" iifname "{BRIDGE}" masquerade'
+        ways = "".join(
+            f'iifname "{BRIDGE}" {ip} daddr {{ {at["node"]}, {at["gateway"]} }} tcp dport '
+            f"{PUBLISHED['two']} dnat {ip} to {_host(at['two'])}:{NOTEBOOK}\n"
+            for ip, at in (("ip", ADDRESSES[4]), ("ip6", ADDRESSES[6]))
+        )
+        taken = f"chain pre {{ type nat hook prerouting priority -100;\n{ways}\n}}"
+        sent = f"chain post {{ type nat hook postrouting priority 100;\n{back}\n}}"
+        self.inside("node", "nft", "-f", "-", say=f"table inet hairpin {{\n{taken}\n{sent}\n}}\n")
+
+    def with_proxy(self) -> None:
+        """As it was."""
+        self.inside("node", "nft", "delete", "table", "inet", "hairpin")
 
     def _site(self) -> None:
         """Rules that were here before us: they are nobody else's business."""

@@ -9,10 +9,9 @@ import sys
 from collections import deque
 from contextlib import suppress
 
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
-
-def main(ports: dict[str, list[int]]) -> None:
+def main(name: str, ports: dict[str, list[int]]) -> None:
+    answer = f"HTTP/1.1 200 OK\r\nContent-Length: {len(name)}\r\n\r\n{name}".encode()
     ways = selectors.DefaultSelector()
     _open(ways, ports)
     sys.stdout.write("up\n")
@@ -28,7 +27,7 @@ def main(ports: dict[str, list[int]]) -> None:
                 taken = where.accept()[0]
                 # It may answer before it is asked: closing now could take the answer back.
                 with suppress(OSError):  # whoever only looked is gone already
-                    taken.sendall(ANSWER)
+                    taken.sendall(answer)
                     taken.shutdown(socket.SHUT_WR)
                 kept.append(taken)
             else:
@@ -52,4 +51,4 @@ def _open(ways: selectors.BaseSelector, ports: dict[str, list[int]]) -> None:
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+    main(sys.argv[1], json.loads(sys.argv[2]))

@@ -160,7 +160,6 @@ def _in(policy: Policy, version: int) -> list[str]:
     """To the bridge: no neighbour, and nobody who knows a route to it."""
     return [
         _ESTABLISHED,
-        *_refuse(version, f"-i {policy.bridge} "),
         *_refuse(version, "-m conntrack ! --ctstate DNAT "),
         *_entering(policy, version),
     ]

@@ -68,7 +68,6 @@ def _crossing(policy: Policy) -> list[str]:
     return [
         f"type filter hook forward priority {BEFORE_FILTERS}; policy accept;",
         f"{out} ct state established,related accept",
-        f'iifname "{policy.bridge}" {out} goto refused',
         f"{out} ct status dnat accept",
         f"{out} goto refused",
     ]
