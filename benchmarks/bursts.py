@@ -74,14 +74,17 @@ class Theatre:
 
 
 async def burst(theatre: Theatre, step: Step) -> Run:
-    """Everybody clicks at once, leaves when the pool is full again; what it came to."""
+    """Everybody clicks at once, leaves when the pool is full again; what it came to.
+
+    Where memory does not hold them all beside a full pool, they leave at once.
+    """
     await theatre.at_rest(step.warm)
     users = theatre.people(step.users)
     async with theatre.crowd(step.hub, users) as crowd:
         try:
             await crowd.register()
             run = await measured(theatre, step, crowd)
-            if step.hub == "greenroom":
+            if step.hub == "greenroom" and machine.holds(step.users + step.warm):
                 run = await with_refill(theatre, step, run)
         finally:
             problem = await crowd.leave()

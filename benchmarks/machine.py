@@ -11,6 +11,8 @@ from pathlib import Path
 TICKS = os.sysconf("SC_CLK_TCK")
 QUIET_SHARE = 0.15
 QUIET_SECONDS = 2.0
+# Of one that somebody uses; a warm one holds less.
+NOTEBOOK_MIB = 140
 
 
 def busy_seconds() -> float:
@@ -30,11 +32,20 @@ async def quiet(*, at_most_seconds: float = 120) -> None:
             return
 
 
+def holds(notebooks: int) -> bool:
+    """Whether so many fit into memory, with a quarter of it left for everything else."""
+    return notebooks * NOTEBOOK_MIB <= 0.75 * _memory_mib()
+
+
 def told() -> dict[str, str | int | None]:
     """What a reader must know to compare figures."""
     return {
         "cores": os.cpu_count(),
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
+        "memory_gib": round(_memory_mib() / 1024),
     }
+
+
+def _memory_mib() -> float:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**20
