@@ -211,3 +211,12 @@ async def test_a_dataset_that_does_not_exist_is_named(theatre: Theatre, tmp_path
 
     assert failed.reason == "refused"
     assert "no-data" in failed.detail
+
+
+async def test_a_notebook_that_is_not_warm_within_its_budget_says_so(theatre: Theatre) -> None:
+    order = theatre.create_order(budget_ms=1)
+    await theatre.take(order)
+    failed = await theatre.reported.wait(WarmupFailed, fits=lambda r: r.notebook == order.notebook)
+
+    assert failed.reason == "deadline"
+    assert "budget of 0.001 s" in failed.detail

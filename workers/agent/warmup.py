@@ -52,12 +52,12 @@ class Warmups:
                 self._log.info("warmup.stopped", notebook=item.entry.notebook, why=str(error))
             except Refused as error:
                 await self._fail(item, WarmupError("refused", str(error)))
-            except (Retry, OSError) as error:
-                await self._fail(item, WarmupError("engine", str(error)))
-            except TimeoutError:
+            except TimeoutError:  # which is an OSError, too
                 budget = item.entry.budget_ms / 1000
                 detail = f"not warm within its budget of {budget:g} s"
                 await self._fail(item, WarmupError("deadline", detail))
+            except (Retry, OSError) as error:
+                await self._fail(item, WarmupError("engine", str(error)))
             except Exception as error:  # noqa: BLE001 - one notebook's bug must not stop a node
                 self._log.exception("warmup.bug", notebook=item.entry.notebook)
                 await self._fail(item, WarmupError("bug", type(error).__name__))
