@@ -29,23 +29,27 @@ Action = Literal["kill", "hang", "raise"]
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """`rows`: the two steps it lies between. `processes` get there; `about`: told apart by kind."""
+    """`rows`: the two steps that it lies between; `reached`: who gets there, by kind of message
+    where it is told apart by that, else under the empty kind."""
 
     rows: str
     says: str
-    processes: tuple[str, ...]
-    about: tuple[str, ...] = ()
+    reached: Mapping[str, tuple[str, ...]]
 
-    def names(self, name: str) -> Iterator[str]:
-        """What can be armed: the name, or one for each kind."""
-        if not self.about:
-            yield name
-        for kind in self.about:
-            yield f"{name}[{kind}]"
+    def cases(self, name: str) -> Iterator[tuple[str, str]]:
+        """What can be armed, and in which process."""
+        for kind, processes in self.reached.items():
+            for process in processes:
+                yield (f"{name}[{kind}]" if kind else name), process
 
 
-def _point(rows: str, process: str, says: str, *about: str) -> Point:
-    return Point(rows=rows, says=says, processes=tuple(process.split()), about=about)
+def _point(rows: str, processes: str, says: str) -> Point:
+    return Point(rows=rows, says=says, reached={"": tuple(processes.split())})
+
+
+def _around_ack(says: str, **processes: str) -> Point:
+    kinds = {kind.replace("_", "."): tuple(who.split()) for kind, who in processes.items()}
+    return Point(rows="ack", says=says, reached=kinds)
 
 
 POINTS: Mapping[str, Point] = {
@@ -67,14 +71,21 @@ POINTS: Mapping[str, Point] = {
     "spawner.serving.heard": _point("7-8", "hub", "the URL is here, start() has not returned"),
     "spawner.state.told": _point("8-", "hub", "start() returned, the hub saves what it told"),
     # Before and after every ack.
-    "message.handled": _point(
-        "ack", "lease refill liveness agent suspect", "done and published, not acked",
-        "lease.request", "lease.release", "report.run.activated",
-        "notebook.activate", "report.warmup.ready", "report.node.hello",
+    "message.handled": _around_ack(
+        "done and published, not acked",
+        lease_request="lease suspect",
+        lease_release="lease",
+        report_run_activated="lease",
+        notebook_activate="agent",
+        report_warmup_ready="refill",
+        report_node_hello="liveness",
     ),
-    "message.acked": _point(
-        "ack", "lease refill agent", "acked: the broker gives it to nobody any more",
-        "lease.request", "report.run.activated", "notebook.create", "notebook.activate",
+    "message.acked": _around_ack(
+        "acked: the broker gives it to nobody any more",
+        lease_request="lease",
+        report_run_activated="lease",
+        notebook_create="agent",
+        notebook_activate="agent",
     ),
     "message.suspected": _point("ack", "lease", "moved to `suspect`, not yet acked here"),
     # What else moves a lease.
@@ -107,7 +118,7 @@ POINTS: Mapping[str, Point] = {
     "agent.adopted": _point("start", "agent", "all is adopted, nobody was greeted"),
     "liveness.hello.committed": _point("hello", "liveness", "the epoch is known, nothing is sent"),
     "liveness.move.committed": _point("node", "liveness", "the node moved, nobody was told"),
-}  # fmt: skip
+}
 
 
 class Reached(Exception):
@@ -124,9 +135,9 @@ class _Armed:
 _armed: _Armed | None = None
 
 
-def names() -> list[str]:
-    """Everything that can be armed."""
-    return [each for name, point in POINTS.items() for each in point.names(name)]
+def cases() -> list[tuple[str, str]]:
+    """Everything that can be armed, and each process in which it can."""
+    return [case for name, point in POINTS.items() for case in point.cases(name)]
 
 
 def reach(name: str, about: str = "") -> None:
@@ -154,7 +165,7 @@ def _read(spec: str, *, allowed: bool) -> _Armed:
     action = (found["action"] or "kill") if found else ""
     if found is None or action not in ("kill", "hang", "raise"):
         raise BadSettings(f"{VARIABLE} = {spec!r}: write name[:kill|hang|raise][@nth]")
-    if found["where"] not in names():
+    if found["where"] not in {where for where, _ in cases()}:
         raise BadSettings(f"{VARIABLE} = {spec!r}: docs/failpoints.md has no such name")
     return _Armed(where=found["where"], action=action, left=int(found["nth"] or 1))
 
