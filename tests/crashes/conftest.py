@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import pytest
 import pytest_asyncio
+import redis
 from cryptography.fernet import Fernet
 
 from controlplane.clients.postgres.migrate import upgrade
@@ -24,6 +24,8 @@ async def playing(amqp_url: str, postgres_url: str, redis_url: str) -> AsyncIter
     """A stage on these services, from an empty database on."""
     may_mount()
     upgrade(postgres_url)
+    with redis.Redis.from_url(redis_url, socket_timeout=60) as mine:
+        mine.flushdb()
     # Short: an address of a socket holds 107 bytes.
     folder = Path(tempfile.mkdtemp(prefix="greenroom-"))
     installation = f"t{secrets.token_hex(5)}"
@@ -53,11 +55,3 @@ async def played(amqp_url: str, postgres_url: str, redis_database: str) -> Async
 async def stage(played: Stage) -> AsyncIterator[Stage]:
     yield played
     await played.mend()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _empty_redis(redis_database: str) -> None:
-    import redis
-
-    with redis.Redis.from_url(redis_database, socket_timeout=60) as mine:
-        mine.flushdb()
