@@ -53,7 +53,7 @@ def judge_neighbours(seen: Neighbours) -> Finding:
         return fail(
             ISOLATION,
             "a notebook reaches its neighbour's port through the node's own address",
-            fix="apt-get install iptables; systemctl restart greenroom-agent",
+            fix="apt-get install nftables; systemctl restart greenroom-agent",
         )
     if seen.closed:
         return fail(

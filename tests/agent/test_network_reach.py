@@ -36,8 +36,10 @@ class Notebooks:
         self.registry: list[Any] = [SimpleNamespace(entry=entry, retiring=False)]
         self.engine = self
         self.news = 0
+        self.asked = 0
 
     async def inspect(self, container: str) -> Seen:
+        self.asked += 1
         return Seen(id=container, labels={}, state="running", pid=self.pid)
 
     async def tell(self) -> None:
@@ -138,6 +140,18 @@ async def test_without_a_notebook_nothing_is_said_of_a_hub(
     settled = await reach.probe_all()
 
     assert (settled, reach.unreachable) == (False, ())
+
+
+async def test_an_engine_that_names_no_process_is_not_asked_about_every_notebook(
+    notebooks: Notebooks, around: Surroundings
+) -> None:
+    notebooks.pid = 0
+    notebooks.registry *= 50
+    around.take(told(hub1=url()))
+
+    await reaching(notebooks, around).probe_all()
+
+    assert notebooks.asked == reach.TRIED_AT_ONCE
 
 
 async def test_a_probe_takes_nobody_of_us_elsewhere(

@@ -305,6 +305,18 @@ async def test_a_rootless_engine_hides_who_comes(tmp_path: Path) -> None:
     assert (await around.policy()).clients is None
 
 
+@pytest.mark.parametrize(
+    "url", ["http://192.0.2.5:99999/hub/api", "http://[::1/hub/api", "http://:8081/hub/api"]
+)
+async def test_a_hub_that_says_nonsense_ends_no_agent(tmp_path: Path, url: str) -> None:
+    around = surroundings(tmp_path)
+    around.take(told(hubs=[{"hub": "hub1", "api_url": url}]))
+
+    policy = await around.policy()
+
+    assert (policy.hubs, policy.clients) == ((), ())
+
+
 def test_an_older_word_than_the_last_says_nothing(tmp_path: Path) -> None:
     around = surroundings(tmp_path)
 

@@ -9,6 +9,7 @@ and nothing is said.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 import ssl
 import threading
@@ -36,6 +37,8 @@ SOON_TIMES = 30
 # A hub restarts, a packet is lost: only what fails so often in a row is out of reach.
 FAILURES = 3
 LONGEST_ANSWER = 4096
+WITH_NETWORK = ("warming", "ready", "accepted", "serving")
+TRIED_AT_ONCE = 3
 
 
 class NoNotebook(Exception):
@@ -71,6 +74,7 @@ class Reach:
         self._news = news
         self._probes: dict[str, Probe] = {}
         self._tries = 0
+        self._blind = False
         self._wake = asyncio.Event()
         self._log = structlog.get_logger("agent.reach")
 
@@ -101,7 +105,7 @@ class Reach:
         known = {hub.hub for hub in self._surroundings.hubs}
         self._probes = {hub: probe for hub, probe in self._probes.items() if hub in known}
         inside = await self._namespace() if known else None
-        if inside is None:
+        if inside is None and not self._blind:
             # The first notebook is probed from as soon as it is there.
             self._tries = 0
         if inside is not None:
@@ -118,7 +122,7 @@ class Reach:
             probe = self._probes[hub.hub] = Probe(url=hub.api_url)
         host, port = host_and_port(hub.api_url)
         addresses = await self._surroundings.look_up(host)
-        why = f"nobody knows the name {host} here" if not addresses else ""
+        why = "" if addresses else f"nobody here knows where {host or probe.url} is"
         try:
             for address in addresses:
                 why = await self._ask(inside, address, port, probe)
@@ -158,12 +162,17 @@ class Reach:
 
     async def _namespace(self) -> str | None:
         """The network of some notebook that runs, as a path."""
-        for item in self._node.registry:
-            entry = item.entry
-            if entry.phase not in ("warming", "ready", "accepted", "serving") or item.retiring:
-                continue
+        self._blind = False
+        running = (
+            item.entry.container
+            for item in self._node.registry
+            if item.entry.phase in WITH_NETWORK and not item.retiring
+        )
+        for container in itertools.islice(running, TRIED_AT_ONCE):
+            # Neither a busy engine nor one that names no processes is asked every second.
+            self._blind = True
             try:
-                seen = await self._node.engine.inspect(entry.container)
+                seen = await self._node.engine.inspect(container)
             except GreenroomError:
                 return None
             if seen is not None and seen.pid:

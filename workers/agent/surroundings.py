@@ -93,6 +93,8 @@ class Surroundings:
 
     async def look_up(self, host: str) -> tuple[Address, ...]:
         """The addresses of a host; what they were before, if nobody knows it now."""
+        if not host:
+            return ()
         try:
             return (ipaddress.ip_address(host),)
         except ValueError:
@@ -133,9 +135,12 @@ class Surroundings:
 
 
 def host_and_port(url: str) -> tuple[str, int]:
-    """Of a hub's API."""
-    parts = urlsplit(url)
-    return parts.hostname or "", parts.port or PORTS.get(parts.scheme, 80)
+    """Of a hub's API; host "" where that cannot be read: what a hub says must end no agent."""
+    try:
+        parts = urlsplit(url)
+        return parts.hostname or "", parts.port or PORTS.get(parts.scheme, 80)
+    except ValueError:
+        return "", 0
 
 
 def _sorted(networks: Iterable[targets.Network]) -> tuple[targets.Network, ...]:
