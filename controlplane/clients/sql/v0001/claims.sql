@@ -53,12 +53,14 @@ create function seen_lately(last_seen timestamptz) returns boolean language sql 
 $$;
 
 -- A ready notebook, locked, or null. Only on ready nodes that reach the hub. The candidate if
--- it can be had, else one of a node that was seen lately, of the newest specification, newest
--- revision first, from the node with the most of them. What somebody else is just taking is passed over.
+-- it can be had, else the oldest of a shelf (a node and a revision): of a node that was seen
+-- lately, of the newest specification, of the newest revision, with the most on it. What somebody
+-- else is just taking is passed over.
 create function pick(pool_ text, hub_ text, candidate uuid) returns uuid
 language plpgsql as $$
 declare
   found_ uuid;
+  shelf record;
 begin
   if candidate is not null then
     select n.notebook into found_
@@ -70,20 +72,29 @@ begin
       return found_;
     end if;
   end if;
-  select n.notebook into found_
-  from notebooks n
-  join nodes d on d.node = n.node
-  left join sightings s on s.node = n.node
-  join revisions r on r.pool = n.pool and r.revision = n.revision
-  join pools p on p.name = n.pool
-  join (
-    select node, count(*) as free from notebooks where pool = pool_ and phase = 'ready' group by node
-  ) shelf on shelf.node = n.node
-  where n.pool = pool_ and n.phase = 'ready' and d.state = 'ready'
-    and not (hub_ = any (coalesce(s.unreachable_hubs, '{}')))
-  order by seen_lately(s.last_seen) desc, r.spec_hash = p.spec_hash desc, n.revision desc, shelf.free desc, n.phase_at, n.notebook
-  limit 1
-  for update of n skip locked;
+  -- Shelves first, each counted once, and then one notebook: a plan that joins them row by row
+  -- is quadratic in what is ready.
+  for shelf in
+    with shelves as materialized (
+      select n.node, n.revision, count(*) as free from notebooks n
+      where n.pool = pool_ and n.phase = 'ready' group by n.node, n.revision
+    )
+    select c.node, c.revision from shelves c
+    join nodes d on d.node = c.node
+    left join sightings s on s.node = c.node
+    join revisions r on r.pool = pool_ and r.revision = c.revision
+    join pools p on p.name = pool_
+    where d.state = 'ready' and not (hub_ = any (coalesce(s.unreachable_hubs, '{}')))
+    order by seen_lately(s.last_seen) desc, r.spec_hash = p.spec_hash desc, c.revision desc,
+      c.free desc, c.node
+  loop
+    select n.notebook into found_ from notebooks n
+    where n.pool = pool_ and n.phase = 'ready' and n.node = shelf.node
+      and n.revision = shelf.revision
+    order by n.phase_at, n.notebook limit 1
+    for update skip locked;
+    exit when found;
+  end loop;
   return found_;
 end
 $$;

@@ -123,7 +123,8 @@ create table notebooks (
 -- An attempt has one notebook, and a lease holds one notebook at a time.
 create unique index notebooks_attempt on notebooks (lease, attempt) where lease is not null;
 create unique index notebooks_leased on notebooks (lease) where phase = 'leased';
-create index notebooks_ready on notebooks (pool, node) where phase = 'ready';
+create index notebooks_ready on notebooks (pool, node, revision, phase_at, notebook)
+  where phase = 'ready';
 create index notebooks_there on notebooks (node, notebook) where phase <> 'gone';
 create index notebooks_of_pool on notebooks (pool) where phase <> 'gone';
 create index notebooks_failed on notebooks (pool, failed_at) where failed_at is not null;
