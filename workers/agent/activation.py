@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -47,8 +48,9 @@ class NoActivation(GreenroomError):
 class Activations:
     """Activates notebooks, as many at once as the node has turns."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, let_through: Callable[[str], Awaitable[None]]) -> None:
         self._node = node
+        self._let_through = let_through
         self._log = structlog.get_logger("agent.activation")
 
     async def accept(self, command: ActivateNotebook) -> None:
@@ -173,6 +175,8 @@ class Activations:
 
     async def _hand_over(self, item: Item, contents: Contents, stages: Stages) -> None:
         node, entry = self._node, item.entry
+        # A hub's first lease may be faster than the word that there is such a hub.
+        await self._let_through(contents.plain().get("JUPYTERHUB_API_URL", ""))
         home, who = await identity.settle(node, entry, contents)
         try:
             stages.end("home")

@@ -68,7 +68,7 @@ class Agent:
         self.node = _node(settings, engine, place, seal, Reports(stamp, publish, tasks), tasks)
         self._rehearsals = Rehearsals(self.node)
         self._retirements = Retirements(self.node)
-        self._activations = Activations(self.node)
+        self._activations = Activations(self.node, self.let_through)
         self.watch = Watch(self.node)
         self.firewall = Firewall(settings.node.firewall)
         self.surroundings = Surroundings(
@@ -156,6 +156,11 @@ class Agent:
             await self.firewall.change(await self.surroundings.policy())
         if new or self.reach.unreachable:
             self.reach.look()
+
+    async def let_through(self, api_url: str) -> None:
+        """A lease's hub is at this URL; nothing to do where that is known, as nearly always."""
+        if self.surroundings.meet(api_url):
+            await self.firewall.change(await self.surroundings.policy())
 
     async def _keep_looking_around(self) -> None:
         """Names may lead elsewhere by now, and servers of DNS change."""

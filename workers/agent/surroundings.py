@@ -26,6 +26,7 @@ from workers.agent.firewall.policy import Policy, metadata, tidy, whole
 
 LOOK_UP_SECONDS = 5.0
 LOOK_UP_EVERY_SECONDS = 60.0
+MET_AT_MOST = 64
 PORTS = {"http": 80, "https": 443}
 
 
@@ -39,6 +40,7 @@ class Surroundings:
         self._address = ipaddress.ip_address(address)
         self._known: dict[str, tuple[Address, ...]] = {}
         self._told = NodeSurroundings(stamp=0)
+        self._met: dict[tuple[str, int], str] = {}
         self._log = structlog.get_logger("agent.surroundings")
         self.rootless = False
 
@@ -68,10 +70,21 @@ class Surroundings:
         self._save()
         return True
 
+    def meet(self, api_url: str) -> bool:
+        """A sealed lease says that its hub's API is there; True if nobody said that before."""
+        known = {host_and_port(hub.api_url) for hub in self.hubs}
+        if not host_and_port(api_url)[0] or host_and_port(api_url) in known | set(self._met):
+            return False
+        if len(self._met) >= MET_AT_MOST:
+            self._met.pop(next(iter(self._met)))
+        self._met[host_and_port(api_url)] = api_url
+        return True
+
     async def policy(self) -> Policy:
         """The rules that follow from all of this. Names that nobody knows now stay as they were."""
         node = self._settings.node
-        hubs = [await self._api(hub.api_url) for hub in self.hubs]
+        urls = [*(hub.api_url for hub in self.hubs), *self._met.values()]
+        hubs = [await self._api(url) for url in urls]
         clients = [target.network for hub in hubs for target in hub]
         for host in {host for hub in self.hubs for host in hub.clients}:
             clients += map(of_address, await self.look_up(host))
