@@ -21,6 +21,7 @@ resumption     what a later start needs to take up a lease
 memory         the last snapshot
 road           what is needed of a broker, and where it is
 door           the connection that all spawners share
+spans          a long list in parts
 entrance       settings and the hub's id
 identity       ids: this hub, this process, new leases
 hub_url        whether notebooks can reach the hub

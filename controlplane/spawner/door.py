@@ -8,8 +8,7 @@ spawners know. Answers are given to the claim of their lease; those of no claim 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from controlplane.clients.rabbitmq import Broker, Delivery, request
@@ -31,12 +30,13 @@ from controlplane.messages import (
     PoolsQuestion,
     decode,
 )
-from controlplane.spawner import comes_from, identity
+from controlplane.spawner import comes_from, identity, patience
 from controlplane.spawner.claim import Claim
 from controlplane.spawner.memory import Memory
 from controlplane.spawner.offers import Offers
 from controlplane.spawner.places import Kept, Places, Who
 from controlplane.spawner.road import Address, Road
+from controlplane.spawner.spans import spans
 
 INVENTORY_SECONDS = 10.0
 # A snapshot also heals answers that were lost without a reconnect.
@@ -57,18 +57,6 @@ KEEP_PLACE_SECONDS = 60.0
 KEEP_SERVER_SECONDS = 24 * 3600.0
 # What one inventory message can carry.
 LEASES_AT_MOST = 1500
-
-
-def spans(leases: Sequence[str], at_most: int) -> Iterator[tuple[Sequence[str], tuple[str, str]]]:
-    """Sorted ids in parts, at least one, each with the span (from, to) that it is all of.
-
-    The spans follow each other without a gap, so what no part names is known to nobody here.
-    """
-    starts = range(0, max(len(leases), 1), at_most)
-    first, last = EVERY_LEASE
-    bounds = [first, *(leases[start] for start in starts[1:]), last]
-    for start, between in zip(starts, pairwise(bounds), strict=True):
-        yield leases[start : start + at_most], between
 
 
 class Door:
@@ -186,22 +174,34 @@ class Door:
         return True
 
     async def ask(self, wanted: LeaseRequest) -> None:
-        """Send a request until it is confirmed; `Unavailable` or `Unroutable` within 4 s.
+        """Send a request until it is confirmed; `Unavailable` or `Unroutable` after 4 s.
 
         The same id each time: sent twice, it has one effect.
         """
         trouble: GreenroomError = Unavailable("the hub has no connection to RabbitMQ")
+
+        async def sent() -> None:
+            nonlocal trouble
+            await self._listening.wait()
+            while True:
+                try:
+                    return await self._send(wanted, expires_ms=wanted.budget_ms)
+                except (Retry, Unroutable) as error:
+                    trouble = error
+                if self._was_heard(wanted.lease):
+                    return
+                await asyncio.sleep(AGAIN_SECONDS)
+
         try:
-            async with asyncio.timeout(ASK_SECONDS):
-                await self._listening.wait()
-                while True:
-                    try:
-                        return await self._send(wanted, expires_ms=wanted.budget_ms)
-                    except (Retry, Unroutable) as error:
-                        trouble = error
-                    await asyncio.sleep(AGAIN_SECONDS)
+            await patience.within(ASK_SECONDS, sent())
         except TimeoutError:
-            raise trouble from None
+            if not self._was_heard(wanted.lease):
+                raise trouble from None
+
+    def _was_heard(self, lease: str) -> bool:
+        """Somebody answered: so the request is there, though its confirm was not seen."""
+        claim = self._claims.get(lease)
+        return claim is not None and claim.phase != "asking"
 
     async def ask_again(self, wanted: LeaseRequest) -> None:
         """The same request for another worker to read. Lost, it is no loss."""

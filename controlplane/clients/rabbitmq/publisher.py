@@ -15,6 +15,7 @@ from controlplane.clients.rabbitmq.link import Link
 from controlplane.errors import GreenroomError, Refused
 
 # A channel whose confirms stay away this often in a row is taken for broken.
+OWN_LATENESS_SECONDS = 0.2
 LATE_IN_A_ROW = 3
 
 
@@ -107,6 +108,9 @@ class Publisher:
 
     def _count_late(self, allowed: float, took: float) -> None:
         if took < allowed or not self._link.up.is_set():
+            return
+        if took > allowed + OWN_LATENESS_SECONDS:
+            # Our timer was late as well: this loop is too busy to have seen the confirm.
             return
         self._late += 1
         if self._late >= LATE_IN_A_ROW:
