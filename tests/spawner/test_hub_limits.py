@@ -22,7 +22,7 @@ from tests.spawner.worker import SECONDS, Worker
 
 pytestmark = [pytest.mark.hub, pytest.mark.asyncio(loop_scope="module")]
 
-LIMIT, HOLD, WAITING, AT_ONCE = 100, 50, 150, 25
+LIMIT, HOLD, WAITING, AT_ONCE = 100, 50, 150, 10
 DRY, WARM = {"profile": "dry"}, {"profile": "warm"}
 MORE = f"""
 c.JupyterHub.concurrent_spawn_limit = {LIMIT}
@@ -38,6 +38,31 @@ async def worker(amqp_url: str) -> AsyncIterator[Worker]:
     )
     yield worker
     await worker.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def dry_worker(amqp_url: str) -> AsyncIterator[Worker]:
+    """Of one pool, that is dry."""
+    worker = await Worker.start(amqp_url, f"t{secrets.token_hex(5)}")
+    worker.pools = (KnownPool(pool="dry", memory_mib=1024, cpus=2.0),)
+    yield worker
+    await worker.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def full(
+    dry_worker: Worker, amqp_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Hub]:
+    """A hub of that one pool in which nobody may wait."""
+    directory = tmp_path_factory.mktemp("full")
+    hub = new_hub(directory, dry_worker, amqp_url, "c.GreenroomSpawner.hold_in_start = 0")
+    try:
+        await hub.start()
+        await hub.meet()
+        dry_worker.of_pool["dry"] = "hold"
+        yield hub
+    finally:
+        await hub.stop()
 
 
 def new_hub(directory: Path, worker: Worker, amqp_url: str, more: str = "") -> Hub:
@@ -112,25 +137,17 @@ async def test_150_who_wait_for_one_pool_leave_room_for_those_who_want_another(
 
 
 async def test_a_page_without_javascript_comes_back_until_the_notebook_is_there(
-    worker: Worker, amqp_url: str, tmp_path: Path
+    full: Hub, dry_worker: Worker
 ) -> None:
-    worker.pools = worker.pools[:1]
-    hub = new_hub(tmp_path, worker, amqp_url, "c.GreenroomSpawner.hold_in_start = 0")
-    try:
-        await hub.start()
-        await hub.meet(DRY)
-        worker.of_pool["dry"] = "hold"
-        async with browser(hub.public, "/base/", "ann") as ann:
-            first = await ann.open("/base/hub/spawn/ann?next=/base/user/ann/lab/tree/a%26b")
-            looks = await ann.goes_on(first)
-            again = await ann.goes_on(looks)
-            lease = worker.leases("ann")[0]
-            await worker.serve(lease)
-            found = await until_found(ann, again)
-            last = await ann.goes_on(found)
-        await hub.until_ready("ann")
-    finally:
-        await hub.stop()
+    async with browser(full.public, "/base/", "ann") as ann:
+        first = await ann.open("/base/hub/spawn/ann?next=/base/user/ann/lab/tree/a%26b")
+        looks = await ann.goes_on(first)
+        again = await ann.goes_on(looks)
+        lease = dry_worker.leases("ann")[0]
+        await dry_worker.serve(lease)
+        found = await until_found(ann, again)
+        last = await ann.goes_on(found)
+    await full.until_ready("ann")
 
     assert first.status == 429
     assert int(first.headers["Retry-After"]) >= 1
@@ -139,8 +156,8 @@ async def test_a_page_without_javascript_comes_back_until_the_notebook_is_there(
     assert "A notebook is there for you" in found.text
     assert asked(found)["next"] == ["/base/user/ann/lab/tree/a&b"]
     assert last.path == "/base/user/ann/lab/tree/a&b"
-    assert worker.leases("ann") == [lease]
-    assert lease not in [m.lease for m in worker.heard if isinstance(m, LeaseRelease)]
+    assert dry_worker.leases("ann") == [lease]
+    assert lease not in [m.lease for m in dry_worker.heard if isinstance(m, LeaseRelease)]
 
 
 async def test_who_chose_in_the_form_goes_on_with_that_choice(
@@ -171,28 +188,20 @@ async def test_who_chose_in_the_form_goes_on_with_that_choice(
 
 
 async def test_the_token_of_a_lease_lives_as_long_as_its_place_and_serves_who_comes_back(
-    worker: Worker, amqp_url: str, tmp_path: Path
+    full: Hub, dry_worker: Worker
 ) -> None:
-    worker.pools = worker.pools[:1]
-    hub = new_hub(tmp_path, worker, amqp_url, "c.GreenroomSpawner.hold_in_start = 0")
-    try:
-        await hub.start()
-        await hub.meet(DRY)
-        worker.of_pool["dry"] = "hold"
-        away = await hub.spawn("ann")
-        lease = worker.leases("ann")[0]
-        token = told(worker, lease)["JUPYTERHUB_API_TOKEN"]
-        meanwhile = await hub.whoami(token)
-        await worker.serve(lease)
-        back = await hub.spawn("ann")
-        await hub.until_ready("ann")
-        afterwards = await hub.whoami(token)
-    finally:
-        await hub.stop()
+    away = await full.spawn("cy")
+    lease = dry_worker.leases("cy")[0]
+    token = told(dry_worker, lease)["JUPYTERHUB_API_TOKEN"]
+    meanwhile = await full.whoami(token)
+    await dry_worker.serve(lease)
+    back = await full.spawn("cy")
+    await full.until_ready("cy")
+    afterwards = await full.whoami(token)
 
     assert (away.code, back.code) == (429, 201)
-    assert worker.leases("ann") == [lease]
-    assert (meanwhile, afterwards) == ("ann", "ann")
+    assert dry_worker.leases("cy") == [lease]
+    assert (meanwhile, afterwards) == ("cy", "cy")
 
 
 async def test_the_token_of_a_place_that_was_given_up_is_worth_nothing(
