@@ -11,6 +11,8 @@ begin
       and p.prorettype = 'jsonb'::regtype and p.proname <> 'maintain'
   loop
     execute format('alter function %s set enable_seqscan = off', move);
+    -- What has no index all the same looks dear then, and would be compiled each time.
+    execute format('alter function %s set jit = off', move);
   end loop;
 end
 $$;
