@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -29,6 +30,7 @@ def private_broker() -> Iterator[Place]:
     yield place
     for name in (rabbitmq.NAME, rabbitmq.MAPPER):
         processes.stop(place, name)
+    shutil.rmtree(place.directory, ignore_errors=True)
 
 
 @pytest_asyncio.fixture(loop_scope="module")
