@@ -1,9 +1,11 @@
 """road    a broker that remembers
 door    a hub's connection over it, with one pool named `small`
+serving_port   a port at which somebody listens
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -22,3 +24,11 @@ async def door(road: stage.Road) -> AsyncIterator[Door]:
     door = await stage.open_door(road, pools=[stage.pool()])
     yield door
     await door.close()
+
+
+@pytest.fixture
+async def serving_port() -> AsyncIterator[int]:
+    """Somebody listens here."""
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    yield server.sockets[0].getsockname()[1]
+    server.close()

@@ -3,82 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Iterable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from cryptography.fernet import Fernet
 from tornado.web import HTTPError
 
 from controlplane.messages import (
     HubInventory,
-    KnownLease,
     LeaseClaimed,
     LeaseEnded,
     LeaseRelease,
     LeaseRequest,
-    LinePlaces,
-    Message,
-    Place,
 )
-from controlplane.spawner import GreenroomSpawner, keeping
+from controlplane.spawner import keeping
 from controlplane.spawner import spawner as spawner_module
 from controlplane.spawner.door import Door
 from tests.spawner import stage
-
-
-def place(lease: str, number: int = 1, pool: str = "small") -> LinePlaces:
-    mine = Place(lease=lease, place=number)
-    return LinePlaces(pool=pool, why="warming", warming=2, eta_seconds=12, places=(mine,))
-
-
-def dry(message: Message) -> Iterable[Message]:
-    """A pool with nothing: everybody hears of a place."""
-    if isinstance(message, LeaseRequest):
-        yield place(message.lease)
-
-
-def again(spawner: GreenroomSpawner, door: Door, **changes: Any) -> GreenroomSpawner:
-    """What the hub makes for the next start of this server: it knows the row alone."""
-    options = changes.pop("options", None)
-    after = stage.spawner(door, user=spawner.user.name, **changes)
-    after.load_state(spawner.get_state())
-    after.api_token = "fresh-token"
-    if options is not None:
-        after.user_options = options
-    return after
-
-
-async def aside(spawner: GreenroomSpawner) -> HTTPError:
-    """The answer to a start for which there is no room in the hub."""
-    with pytest.raises(HTTPError) as caught:
-        await spawner.start()
-    spawner.clear_state()
-    return caught.value
-
-
-async def until_held(door: Door) -> None:
-    """Return when somebody waits in a start()."""
-    async with asyncio.timeout(stage.SOON):
-        while door.places.held == 0:  # noqa: ASYNC110 nobody announces it
-            await asyncio.sleep(0)
-
-
-def environment(request: LeaseRequest) -> dict[str, str]:
-    """What the notebook of this request is told."""
-    inside = json.loads(Fernet(stage.KEY).decrypt(request.sealed.encode()))
-    told: dict[str, str] = inside["environment"]
-    return told
-
-
-@pytest.fixture
-async def serving_port() -> AsyncIterator[int]:
-    """Somebody listens here."""
-    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
-    yield server.sockets[0].getsockname()[1]
-    server.close()
+from tests.spawner.waiting import again, aside, dry, environment, place, until_held
 
 
 async def test_who_finds_no_room_is_asked_to_come_back_and_keeps_the_lease(
@@ -344,6 +286,18 @@ async def test_a_person_who_is_deleted_leaves_the_line(road: stage.Road, door: D
     assert len(door.places) == 0
 
 
+def later(spawner: Any, door: Door, monkeypatch: pytest.MonkeyPatch, now: float) -> Any:
+    """Its request, made so late."""
+    request = spawner._request
+
+    async def late() -> LeaseRequest:
+        made: LeaseRequest = await request()
+        monkeypatch.setattr(door, "now", lambda: now)
+        return made
+
+    return late
+
+
 async def test_a_start_ends_before_the_hub_counts_it_as_a_failure(
     road: stage.Road, door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -364,132 +318,3 @@ async def test_a_start_ends_before_the_hub_counts_it_as_a_failure(
         await spawner.start()
 
     assert waits == [100 - 20 - spawner_module.BEFORE_TIMEOUT_SECONDS]
-
-
-def later(spawner: Any, door: Door, monkeypatch: pytest.MonkeyPatch, now: float) -> Any:
-    """Its request, made so late."""
-    request = spawner._request
-
-    async def late() -> LeaseRequest:
-        made: LeaseRequest = await request()
-        monkeypatch.setattr(door, "now", lambda: now)
-        return made
-
-    return late
-
-
-# A hub that starts again
-
-
-async def test_a_killed_hub_s_people_in_line_keep_their_places_for_when_they_come_back(
-    road: stage.Road,
-) -> None:
-    before = await stage.open_door(road, pools=[stage.pool()])
-    road.answer = dry
-    killed = stage.spawner(before)
-    start = asyncio.create_task(killed.start())
-    await until_held(before)
-    row, lease = killed.orm_spawner.state, road.all(LeaseRequest)[0].lease
-    road.door = None
-    start.cancel()
-    known = KnownLease(lease=lease, user="ann", server="", phase="waiting")
-    road.answer = stage.snapshots_with(known, pools=[stage.pool()])
-    road.sent.clear()
-    door = await stage.open_door(road, greeted=False)
-    found = stage.spawner(door)
-    found.load_state(row)
-    await door.greet()
-
-    status = await found.poll()
-    found.clear_state()
-    road.answer = stage.serve
-    back = again(found, door)
-    url = await back.start()
-
-    assert status == 0
-    assert url == stage.URL
-    assert road.all(LeaseRequest)[-1].lease == lease
-    assert environment(road.all(LeaseRequest)[-1])["JUPYTERHUB_API_TOKEN"] == "secret-token"
-    await asyncio.gather(start, return_exceptions=True)
-    await before.close()
-    await door.close()
-
-
-async def test_places_that_only_the_snapshot_knows_are_listed_until_they_lapse(
-    road: stage.Road,
-) -> None:
-    lease = "0190f3a0-0000-7000-8000-000000000007"
-    known = KnownLease(lease=lease, user="ann", server="", phase="waiting")
-    road.answer = stage.snapshots_with(known)
-
-    door = await stage.open_door(road)
-    await door.tell_inventory()
-    listed = road.all(HubInventory)[-1]
-    kept = door.places.find(("ann", ""))
-    assert kept is not None
-    kept.until = 0.0
-    await door.sweep_places()
-    await door.tell_inventory()
-
-    assert (listed.leases, listed.complete) == ((lease,), True)
-    assert road.all(HubInventory)[-1].leases == ()
-    assert road.all(LeaseRelease)[0].lease == lease
-    await door.close()
-
-
-async def test_before_the_first_snapshot_no_list_is_complete(road: stage.Road) -> None:
-    door = await stage.open_door(road)
-
-    told = road.all(HubInventory)[-1]
-
-    assert (told.complete, told.between) == (False, None)
-    await door.close()
-
-
-async def test_a_server_that_a_starting_hub_cannot_reach_is_kept_for_its_person(
-    road: stage.Road, serving_port: int
-) -> None:
-    url = f"http://127.0.0.1:{serving_port}"
-    before = await stage.open_door(road, pools=[stage.pool()])
-    road.answer = lambda m: [stage.serving(m.lease, url)] if isinstance(m, LeaseRequest) else []
-    ran = stage.spawner(before)
-    await ran.start()
-    lease = road.all(LeaseRequest)[0].lease
-    known = KnownLease(lease=lease, user="ann", server="", phase="serving", url=url)
-    road.answer = stage.snapshots_with(known, pools=[stage.pool()])
-    door = await stage.open_door(road, greeted=False)
-    found = stage.spawner(door)
-    found.load_state(ran.get_state())
-    await door.greet()
-
-    assert await found.poll() is None
-    await found.get_url()
-    await found.stop()
-    found.clear_state()
-
-    await door.tell_inventory()
-    assert road.all(LeaseRelease) == []
-    assert road.all(HubInventory)[-1].leases == (lease,)
-    assert await again(found, door).start() == url
-    await before.close()
-    await door.close()
-
-
-async def test_a_server_that_the_starting_hub_found_is_stopped_by_who_wants_it(
-    road: stage.Road,
-) -> None:
-    lease = "0190f3a0-0000-7000-8000-000000000007"
-    known = KnownLease(lease=lease, user="ann", server="", phase="serving", url=stage.URL)
-    road.answer = stage.snapshots_with(known)
-    door = await stage.open_door(road, greeted=False)
-    found = stage.spawner(door)
-    found.load_state({"lease": lease, "url": stage.URL})
-    await door.greet()
-    await found.poll()
-    await found.get_url()
-    found.add_poll_callback(lambda: None)
-
-    await found.stop()
-
-    assert [(gone.lease, gone.reason) for gone in road.all(LeaseRelease)] == [(lease, "stopped")]
-    await door.close()
