@@ -70,6 +70,7 @@ def test_only_a_notebook_that_becomes_its_person_begins_as_root_and_with_what_th
     assert host["SecurityOpt"] == ["no-new-privileges"]
     assert [line for line in config["Env"] if not line.startswith("GREENROOM_NOTEBOOK=")] == [
         "A=b",
+        "JUPYTER_IMAGE_SPEC=demo",
         'GREENROOM_FIRST={"entrypoint": ["tini", "--"], "user": "1000"}',
     ]
     assert "Entrypoint" not in made()
@@ -113,7 +114,14 @@ def test_the_labels_say_whose_it_is_and_nothing_of_a_person() -> None:
 def test_a_pool_cannot_speak_for_greenroom_in_the_environment() -> None:
     environment = made(environment={"GREENROOM_NOTEBOOK": "other", "A": "b"})["Env"]
 
-    assert sorted(environment) == ["A=b", "GREENROOM_NOTEBOOK=n1"]
+    assert sorted(environment) == ["A=b", "GREENROOM_NOTEBOOK=n1", "JUPYTER_IMAGE_SPEC=demo"]
+
+
+def test_a_notebook_is_told_the_pools_name_of_its_image_as_dockerspawner_tells_it() -> None:
+    told = made(image="lab:2026-03", environment={"JUPYTER_IMAGE_SPEC": "another"})["Env"]
+
+    assert "JUPYTER_IMAGE_SPEC=lab:2026-03" in told
+    assert "JUPYTER_IMAGE_SPEC=another" not in told
 
 
 def test_a_home_is_a_slave_of_its_own_private_place() -> None:

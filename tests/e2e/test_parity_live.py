@@ -32,7 +32,6 @@ DIFFERENCES = {
             "JUPYTERHUB_API_TOKEN": "a token of this start",
             "JUPYTERHUB_API_URL": "each of the two hubs has a port of its own",
             "JUPYTERHUB_ACTIVITY_URL": "the same",
-            "JUPYTER_IMAGE_SPEC": "DockerSpawner's own: the image's name",
         }.items()
     },
 }

@@ -22,6 +22,7 @@ COMMAND = ("/bin/sh", "/greenroom/entry.sh")
 WARMING_SHARES, READY_SHARES = 256, 1024
 SCRATCH = "/scratch"
 STOCK = "jupyterhub-singleuser"
+IMAGE_NAME = "JUPYTER_IMAGE_SPEC"
 # SETPCAP empties the bounding set; the first process gives it up before anything else runs.
 BECOMING = ("SETUID", "SETGID", "SETPCAP")
 
@@ -86,7 +87,7 @@ def warm(place: Place, spec: ContainerSpec, image: Image, notebook: Notebook) ->
         "greenroom.pool": notebook.pool,
         "greenroom.revision": str(notebook.revision),
     }
-    environment = {**spec.environment, "GREENROOM_NOTEBOOK": notebook.notebook}
+    environment = _told(spec) | {"GREENROOM_NOTEBOOK": notebook.notebook}
     if spec.run_as == "user":
         return _as_a_person(image, environment, ours, host)
     return _container(image, environment, ours, host)
@@ -104,7 +105,7 @@ def rehearsal(
     }
     ours = labels(place) | {"greenroom.rehearsal": name}
     marks = {"GREENROOM_NOTEBOOK": name, "GREENROOM_REHEARSAL": "1"}
-    return _container(image, {**spec.environment, **marks}, ours, host)
+    return _container(image, _told(spec) | marks, ours, host)
 
 
 def network(place: Place, bridge: str) -> dict[str, Any]:
@@ -165,6 +166,11 @@ def _covers(upper: str, lower: str) -> bool:
 
 def _parts_overlap(one: str, other: str) -> bool:
     return _covers(one, other) or _covers(other, one)
+
+
+def _told(spec: ContainerSpec) -> dict[str, str]:
+    """The pool's environment, and the image's name where DockerSpawner tells it, as it does."""
+    return {**spec.environment, IMAGE_NAME: spec.image}
 
 
 def _container(
