@@ -247,13 +247,23 @@ async def test_required_rules_that_cannot_be_put_back_take_the_node_out_of_offer
     assert (without, firewall.may_offer) == (False, True)
 
 
-async def test_a_firewall_that_is_off_touches_nothing() -> None:
-    kernel = Kernel()
+async def test_a_firewall_that_is_off_sets_nothing_and_leaves_no_older_rules_of_its_node() -> None:
+    others = replace(POLICY, name="another")
+    kernel = Kernel(rules={POLICY.name: POLICY, "another": others})
     firewall = Firewall("off", find=kernel.find)
     await firewall.open(POLICY)
     await firewall.look()
 
     assert (kernel.replaced, firewall.in_place, firewall.may_offer) == (0, False, True)
+    assert kernel.rules == {"another": others}
+
+
+@pytest.mark.parametrize("find", [nothing_here, broken])
+async def test_a_firewall_that_is_off_needs_no_right_to_look_at_rules(find: Any) -> None:
+    firewall = Firewall("off", find=find)
+    await firewall.open(POLICY)
+
+    assert firewall.may_offer
 
 
 def repairs() -> float:

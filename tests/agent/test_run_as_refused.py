@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from controlplane.model.pool import Storage
 from tests.agent.peoples import Somebody, be_root, open_root, squashed
 from tests.agent.test_run_as import order
 from tests.agent.theatre import Theatre
-from workers.agent.homes import HomeRefused, Homes, Person
+from workers.agent.homes import HomeRefused, Homes, Person, owners_above
 from workers.agent.identity import IdentityRefused, Owner, decide
 
 ANN = Somebody(name="ann", uid=2001, gid=3001)
@@ -49,6 +50,8 @@ def test_a_person_is_the_owner_of_their_home_with_what_the_hub_adds(
         (None, Owner(path="/homes/ann", uid=999, gid=3001), 1000, "identity_low"),
         (None, HOME, 2002, "identity_low"),
         (Identity(uid=2002), HOME, 1000, "identity_mismatch"),
+        # Below somebody else's directory, who may have moved it there.
+        (None, replace(HOME, above=frozenset({0, 2002})), 1000, "identity_mismatch"),
         (Identity(uid=2001, gid=0), HOME, 1000, "identity_low"),
         (Identity(uid=2001, groups=(5, 0)), HOME, 1000, "identity_low"),
     ],
@@ -60,6 +63,37 @@ def test_nobody_is_root_or_below_the_minimum_or_somebody_else(
         decide(claim, owner, minimum=minimum, user="ann")
 
     assert refused.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("claim", "above"),
+    [(None, {0, 500, 2001}), (None, {65534}), (Identity(uid=2001), {2002})],
+)
+def test_a_home_below_its_owner_s_or_the_system_s_directories_or_of_whom_the_hub_names_is_taken(
+    claim: Identity | None, above: set[int]
+) -> None:
+    owner = replace(HOME, above=frozenset(above))
+
+    assert decide(claim, owner, minimum=1000, user="ann")["uid"] == 2001
+
+
+@simulated
+async def test_nobody_becomes_whose_directory_they_moved_into_their_own_home(
+    either_theatre: Theatre,
+) -> None:
+    theatre = either_theatre
+    home = theatre.home_of("ann")
+    (home / "gpu").mkdir()
+    os.chown(home, 2001, 3001)
+    os.chown(home / "gpu", 2002, 3002)
+    storage = Storage(root=str(theatre.homes), template="{username}/{servername}")
+    notebook = await warm(theatre, storage=storage)
+
+    await theatre.take(order(theatre, notebook, "ann", server="gpu"))
+    refused = await theatre.reported.wait(RunRefused)
+
+    assert (refused.reason, refused.terminal) == ("identity_mismatch", True)
+    assert not theatre.agent.node.slots.has_home(notebook)
 
 
 async def warm(theatre: Theatre, **spec: Any) -> str:
@@ -196,6 +230,27 @@ def test_a_named_servers_home_is_made_by_its_owner_where_root_may_not(
 
     assert found == homes / "ann" / "servers" / "gpu"
     assert (made.st_uid, stat.S_IMODE(made.st_mode)) == (ANN.uid, 0o700)
+
+
+def test_owners_are_read_from_the_root_down_and_a_home_that_was_moved_is_refused(
+    root_squash: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    homes = tmp_path / "homes"
+    open_root(homes)
+    home = ANN.make_home(homes, "ann/gpu")
+    storage = Storage(root=str(homes), template="{username}/{servername}")
+    handle = os.open(home, os.O_PATH)
+
+    with root_squash:
+        above = root_squash.submit(owners_above, handle, storage, "ann/gpu").result(timeout=60)
+        home.rename(homes / "ann" / "old")
+        ANN.make_home(homes, "ann/gpu")
+        with pytest.raises(HomeRefused) as refused:
+            root_squash.submit(owners_above, handle, storage, "ann/gpu").result(timeout=60)
+    os.close(handle)
+
+    assert above == {ANN.uid}
+    assert refused.value.reason == "home_unsafe"
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o1777])

@@ -140,6 +140,27 @@ class Homes:
             )
 
 
+def owners_above(home: int, storage: Storage, path: str) -> frozenset[int]:
+    """The uids of the directories between the root and this home. `HomeRefused`, `OSError`.
+
+    From the root down, each opened from the one whose owner was seen: whoever moves directories
+    meanwhile is told that the home was moved.
+    """
+    found = []
+    at = _open_root(storage)
+    try:
+        for part in path.split("/"):
+            below = _reach(at, part)
+            os.close(at)
+            at = below
+            found.append(os.fstat(at))
+        if not os.path.samestat(found[-1], os.fstat(home)):
+            raise HomeRefused("home_unsafe", f"the home {path} was moved while it was opened")
+    finally:
+        os.close(at)
+    return frozenset(each.st_uid for each in found[:-1])
+
+
 def _open_root(storage: Storage) -> int:
     try:
         return os.open(storage.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

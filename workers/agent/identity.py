@@ -17,9 +17,12 @@ from controlplane.model import identity as words
 from controlplane.model.identity import Identity, Unfit
 from controlplane.model.pool import Storage
 from controlplane.seal import Contents
-from workers.agent.homes import HomeRefused, Person
+from workers.agent.homes import HomeRefused, Person, owners_above
 from workers.agent.journal import Entry
 from workers.agent.node import Node
+
+# Whom root is to a file server with root_squash.
+NOBODY = 65534
 
 _log = structlog.get_logger("agent.identity")
 
@@ -30,11 +33,12 @@ class IdentityRefused(HomeRefused):
 
 @dataclass(frozen=True, kw_only=True)
 class Owner:
-    """Whose a home is."""
+    """Whose a home is. `above`: the uids of the directories between the root and it."""
 
     path: str
     uid: int
     gid: int
+    above: frozenset[int] = frozenset()
 
 
 async def settle(
@@ -77,11 +81,25 @@ def decide(claim: Identity | None, owner: Owner, *, minimum: int, user: str) -> 
             f"the hub says uid {claim.uid} of this person, and the home {owner.path} belongs to "
             f"uid {owner.uid}: correct the identity hook, the home's owner, or storage.template",
         )
+    if claim is None:
+        _check_above(owner, minimum)
     gid = owner.gid if claim is None or claim.gid is None else claim.gid
     groups = claim.groups if claim is not None else ()
     check_ids(owner.uid, gid, groups, minimum=minimum, who="the person would have")
     name = words.login(claim.name if claim else "", user, owner.uid)
     return {"uid": owner.uid, "gid": gid, "groups": list(groups), "name": name}
+
+
+def _check_above(owner: Owner, minimum: int) -> None:
+    """Whoever owns a directory can move another person's into it, and would become them."""
+    others = {uid for uid in owner.above if uid >= minimum} - {owner.uid, NOBODY}
+    if others:
+        raise IdentityRefused(
+            "identity_mismatch",
+            f"the home {owner.path} belongs to uid {owner.uid}, and a directory above it to uid "
+            f"{min(others)}, who may have put it there: give both to one person or the upper one "
+            "to root, or let the identity hook say the uid",
+        )
 
 
 def check_ids(
@@ -111,19 +129,23 @@ async def _open(
     allowed = storage if known else storage.model_copy(update={"create_missing": False})
     uid, gid = (claim.uid, claim.gid) if claim is not None and claim.gid is not None else (-1, -1)
     person = _person(contents, uid, gid)
-    seen: list[os.stat_result] = []
+    below = node.homes.path(storage, person)
+    path = os.path.join(storage.root, below)
+    seen: list[Owner] = []
 
     def open_and_look() -> int:
         handle = node.homes.open(allowed, person)
         try:
             # In the same thread: this, too, may never be answered.
-            seen.append(os.fstat(handle))
+            held = os.fstat(handle)
+            # Whom the hub names is known without looking.
+            above = owners_above(handle, storage, below) if claim is None else frozenset[int]()
+            seen.append(Owner(path=path, uid=held.st_uid, gid=held.st_gid, above=above))
         except BaseException:
             os.close(handle)
             raise
         return handle
 
-    path = os.path.join(storage.root, node.homes.path(storage, person))
     try:
         home = await node.threads.storage(open_and_look)
     except HomeRefused as error:
@@ -134,7 +156,7 @@ async def _open(
             f"the home {path} does not exist on this node, and is made only for whom the hub's "
             "identity hook names with uid and gid (docs/hub.md)",
         ) from None
-    return home, Owner(path=path, uid=seen[0].st_uid, gid=seen[0].st_gid)
+    return home, seen[0]
 
 
 def _claimed(contents: Contents, environment: Mapping[str, str]) -> Identity | None:

@@ -63,6 +63,7 @@ class Firewall:
     async def open(self, policy: Policy) -> None:
         """The first rules, before the first notebook. `BadSettings` where they are required."""
         if self._mode == "off":
+            await self._take_away(policy.name)
             self._failed('node.firewall = "off"')
             return
         try:
@@ -115,6 +116,15 @@ class Firewall:
         while True:
             await asyncio.sleep(LOOK_EVERY_SECONDS)
             await self.look()
+
+    async def _take_away(self, name: str) -> None:
+        """What an earlier agent set would outlive it, and nobody would tell it where hubs are."""
+        try:
+            backend = await self._find()
+            if backend is not None:
+                await backend.remove(name)
+        except (Refused, Retry) as error:
+            self._log.info("firewall.not_looked_at", why=str(error))
 
     async def _set(self, backend: Backend, policy: Policy) -> None:
         try:
