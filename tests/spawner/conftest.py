@@ -10,8 +10,15 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from controlplane.spawner import offers
 from controlplane.spawner.door import Door
 from tests.spawner import stage
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forms of roads on which nobody tells of pools wait no whole second for it."""
+    monkeypatch.setattr(offers, "WAIT_SECONDS", 0.2)
 
 
 @pytest.fixture
