@@ -13,7 +13,7 @@ from prometheus_client import REGISTRY
 
 from controlplane.errors import BadSettings, Refused, Unavailable
 from controlplane.model import targets
-from workers.agent.firewall import generation, iptables, nft
+from workers.agent.firewall import generation, iptables, nft, remove
 from workers.agent.firewall.guard import Firewall
 from workers.agent.firewall.policy import PRIVATE_4, PRIVATE_6, Policy, metadata
 
@@ -264,6 +264,28 @@ async def test_a_firewall_that_is_off_needs_no_right_to_look_at_rules(find: Any)
     await firewall.open(POLICY)
 
     assert firewall.may_offer
+
+
+async def test_rules_of_iptables_are_taken_away_also_where_nft_is_there_and_its_kernel_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = iptables.chains(POLICY.name)["host"]
+    program(tmp_path / "nft", "echo 'Protocol not supported' >&2; exit 1")
+    program(tmp_path / "iptables-save", f"echo ':{chain} - [0:0]'")
+    program(tmp_path / "iptables-restore", f"cat > {tmp_path}/said")
+    # No other program of the system's is found; these need no path to what they use.
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    monkeypatch.setattr(iptables, "PROGRAMS", {4: "iptables"})
+    program(tmp_path / "iptables", "")
+
+    await remove(POLICY.bridge)
+
+    assert f"-X {chain}" in (tmp_path / "said").read_text()
+
+
+def program(file: Path, does: str) -> None:
+    file.write_text(f"#!/bin/sh\n{does}\n")
+    file.chmod(0o755)
 
 
 def repairs() -> float:

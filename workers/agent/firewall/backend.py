@@ -106,11 +106,7 @@ async def find() -> Backend | None:
             continue
         found = backend()
         try:
-            # A kernel without this kind of rules says so to whoever reads them.
-            if isinstance(found, Nft):
-                await _run("nft", "list", "tables")
-            else:
-                await found.held("")
+            await _ask(found)
         except (Refused, Retry) as error:
             why = error
         else:
@@ -124,8 +120,23 @@ async def remove(bridge: str) -> None:
     """Take away what an agent set for this bridge, with whatever it set it."""
     name = bridge.removeprefix("gr-")
     for there, backend in ((_has("nft"), Nft), (_has("iptables-restore"), Iptables)):
-        if there:
-            await backend().remove(name)
+        if not there:
+            continue
+        found = backend()
+        try:
+            await _ask(found)
+        except Refused:
+            # The program is here, and the kernel or our rights are not: no agent set any with it.
+            continue
+        await found.remove(name)
+
+
+async def _ask(found: Nft | Iptables) -> None:
+    """A kernel without this kind of rules says so to whoever reads them."""
+    if isinstance(found, Nft):
+        await _run("nft", "list", "tables")
+    else:
+        await found.held("")
 
 
 def _has(program: str) -> bool:
