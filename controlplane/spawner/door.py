@@ -188,7 +188,8 @@ class Door:
                     return await self._send(wanted, expires_ms=wanted.budget_ms)
                 except (Retry, Unroutable) as error:
                     trouble = error
-                if self._was_heard(wanted.lease):
+                # Who came back was heard of before: that is no word of their new deadline.
+                if self._was_heard(wanted.lease) and not wanted.renewed:
                     return
                 await asyncio.sleep(AGAIN_SECONDS)
 

@@ -22,17 +22,26 @@ STARTS_PER_SECOND = 4
 class Standing:
     """How one person in line stands, said anew each time that a page asks.
 
-    Asking is coming back: it keeps the place for another `seconds`.
+    Asking is coming back: it keeps the place for another `seconds`. From `renew_at` on the page
+    starts again, before the lease's own deadline.
     """
 
     def __init__(
-        self, kept: Kept, places: Places, *, hold: int, seconds: float, addresses: page.Addresses
+        self,
+        kept: Kept,
+        places: Places,
+        *,
+        hold: int,
+        seconds: float,
+        addresses: page.Addresses,
+        renew_at: float,
     ) -> None:
         self._kept = kept
         self._places = places
         self._hold = hold
         self._seconds = seconds
         self._addresses = addresses
+        self._renew_at = renew_at
 
     @property
     def retry_after(self) -> int:
@@ -56,6 +65,7 @@ class Standing:
         at_once = (
             not self._is_kept
             or self._kept.claim.phase not in ("asking", "waiting")
+            or now >= self._renew_at
             or self._places.turn_of(self._kept, self._hold, now)
         )
         return page.retry(

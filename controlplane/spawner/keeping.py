@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from random import uniform
 from typing import Any
 from urllib.parse import urlsplit
 
 import jupyterhub
 from jupyterhub import orm
 from jupyterhub.utils import url_escape_path, url_path_join
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import object_session
 
 from controlplane.errors import BadSettings
 from controlplane.messages import LeaseRequest
-from controlplane.spawner import page, patience, resumption
+from controlplane.spawner import asking, page, patience, resumption
 from controlplane.spawner.claim import Claim
 from controlplane.spawner.configuration import Configuration
 from controlplane.spawner.in_line import InLine, Standing
@@ -31,6 +33,9 @@ WARM_SECONDS = 0.25
 HEARD_SECONDS = 5.0
 # Whether a server that was given up can be reached again.
 REACH_SECONDS = 3.0
+# A lease ends at its deadline, also of somebody who only looks: after such a part of its time a
+# page starts again, which counts it anew. Not all of a burst in the same moment.
+RENEW = (0.3, 0.7)
 
 
 class Keeping(Configuration):
@@ -38,6 +43,7 @@ class Keeping(Configuration):
 
     # Of the Spawner that this is a part of.
     api_token: Any
+    start_timeout: Any
     will_resume: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -86,6 +92,8 @@ class Keeping(Configuration):
             return None
         if (again.lease, again.choice) != (kept.claim.lease, choice):
             return None
+        # Somebody is here: what follows, an identity hook too, may outlast what was left.
+        kept.until = max(kept.until, self.door.now() + self.door.keep_seconds)
         if kept.claim.url is not None and not await _reachable(kept.claim.url):
             # They want to work now: the newer lease takes this one's place.
             return None
@@ -151,6 +159,7 @@ class Keeping(Configuration):
             hold=self.hold_in_start,
             seconds=self.door.keep_seconds,
             addresses=self._addresses(),
+            renew_at=self.door.now() + asking.budget(self.start_timeout) * uniform(*RENEW),
         )
 
     def _addresses(self) -> page.Addresses:
@@ -175,10 +184,17 @@ class Keeping(Configuration):
     def _revoke(self, token: str) -> None:
         """A token that no notebook will have."""
         session = object_session(self.orm_spawner)
-        found = orm.APIToken.find(session, token) if session is not None and token else None
-        if found is not None:
-            session.delete(found)
-            session.commit()
+        if session is None or not token:
+            return
+        try:
+            found = orm.APIToken.find(session, token)
+            if found is not None:
+                session.delete(found)
+                session.commit()
+        except SQLAlchemyError as error:
+            # Its lease, and those of the others whose time is up, are let go all the same.
+            session.rollback()
+            self.log.warning("A token of %s was not revoked: %s", self._log_name, type(error))
 
     def _notify(self) -> None:
         raise NotImplementedError
