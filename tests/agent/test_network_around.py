@@ -119,6 +119,31 @@ async def test_a_name_that_is_unknown_for_now_keeps_its_addresses(
     assert await around.look_up("other.example") == ()
 
 
+async def test_an_agent_that_starts_while_names_are_unknown_lets_hubs_in_where_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = {"hub": "hub1", "api_url": "http://hub.example:8081/hub/api"}
+    before = surroundings(tmp_path)
+    before.take(told(hubs=[hub]))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: _answer("192.0.2.5"))
+    rules = await before.policy()
+    monkeypatch.setattr(socket, "getaddrinfo", _fails)
+    again = surroundings(tmp_path)
+    again.open()
+
+    assert await again.policy() == rules
+    assert rules.hubs == (targets.target("192.0.2.5:8081"),)
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '{"hub.example": ["nowhere"]}', '{"hub.example": 1}'])
+async def test_names_that_cannot_be_read_are_looked_up_anew(tmp_path: Path, text: str) -> None:
+    (tmp_path / "names.json").write_text(text)
+    around = surroundings(tmp_path)
+    around.open()
+
+    assert await around.look_up("192.0.2.5") == (ipaddress.ip_address("192.0.2.5"),)
+
+
 def _answer(address: str) -> list[Any]:
     return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0))]
 

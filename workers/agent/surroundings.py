@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import json
 import os
 import socket
 from collections.abc import Iterable
@@ -35,6 +36,7 @@ class Surroundings:
 
     def __init__(self, folder: Path, settings: Settings, *, bridge: str, address: str) -> None:
         self._file = folder / "surroundings.json"
+        self._names = folder / "names.json"
         self._settings = settings
         self._bridge = bridge
         self._address = ipaddress.ip_address(address)
@@ -50,7 +52,8 @@ class Surroundings:
         return self._told.hubs
 
     def open(self) -> None:
-        """Remember what an earlier agent was told."""
+        """Remember what an earlier agent was told, and where its names led."""
+        self._known = _read_names(self._names)
         try:
             self._told = NodeSurroundings.model_validate_json(self._file.read_bytes())
         except FileNotFoundError:
@@ -67,7 +70,7 @@ class Surroundings:
         self._told = told
         if told.model_copy(update={"stamp": before.stamp}) == before:
             return False
-        self._save()
+        self._write(self._file, told.model_dump_json())
         return True
 
     def meet(self, api_url: str) -> bool:
@@ -120,8 +123,13 @@ class Surroundings:
             self._log.warning("name.unknown", host=host, error=str(error) or "no answer")
             return self._known.get(host, ())
         told = {ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found}
-        self._known[host] = tuple(sorted(told, key=lambda a: (a.version, int(a))))
-        return self._known[host]
+        addresses = tuple(sorted(told, key=lambda a: (a.version, int(a))))
+        if addresses != self._known.get(host):
+            self._known[host] = addresses
+            # Or an agent that starts while DNS is down would shut hubs out.
+            known = {name: [str(each) for each in found] for name, found in self._known.items()}
+            self._write(self._names, json.dumps(known))
+        return addresses
 
     def _control(self) -> Iterable[str]:
         """Hosts that no notebook has any business with."""
@@ -137,14 +145,23 @@ class Surroundings:
         found = await self.look_up(host)
         return tuple(Target(network=of_address(one), ports=(port, port)) for one in found)
 
-    def _save(self) -> None:
-        new = self._file.with_suffix(".new")
+    def _write(self, file: Path, text: str) -> None:
+        new = file.with_suffix(".new")
         try:
             with open(new, "w", encoding="utf-8") as out:
-                out.write(self._told.model_dump_json())
-            os.replace(new, self._file)
+                out.write(text)
+            os.replace(new, file)
         except OSError as error:
             self._log.warning("surroundings.not_kept", error=str(error))
+
+
+def _read_names(file: Path) -> dict[str, tuple[Address, ...]]:
+    """Empty without a file that can be read: names are looked up anyway."""
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))
+        return {str(name): tuple(map(ipaddress.ip_address, told[name])) for name in told}
+    except (OSError, ValueError, TypeError, LookupError):
+        return {}
 
 
 def host_and_port(url: str) -> tuple[str, int]:
