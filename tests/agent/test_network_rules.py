@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import struct
 from dataclasses import dataclass, field, replace
@@ -127,7 +128,7 @@ class Kernel:
     replaced: int = 0
     looked: int = 0
     changes: int | None = None
-    error: Exception | None = None
+    error: BaseException | None = None
 
     async def replace(self, policy: Policy) -> None:
         if self.error:
@@ -245,6 +246,24 @@ async def test_required_rules_that_cannot_be_put_back_take_the_node_out_of_offer
     await firewall.look()
 
     assert (without, firewall.may_offer) == (False, True)
+
+
+async def test_rules_whose_change_was_interrupted_are_set_at_the_next_look() -> None:
+    kernel = Kernel()
+    firewall = Firewall("try", find=kernel.find)
+    await firewall.open(POLICY)
+    other = replace(POLICY, hubs=())
+    kernel.error = asyncio.CancelledError()
+    with pytest.raises(asyncio.CancelledError):
+        await firewall.change(other)
+    kernel.error = None
+    interrupted = firewall.in_place
+
+    await firewall.look()
+
+    assert not interrupted
+    assert kernel.rules[POLICY.name] == other
+    assert firewall.in_place
 
 
 async def test_a_firewall_that_is_off_sets_nothing_and_leaves_no_older_rules_of_its_node() -> None:

@@ -134,6 +134,10 @@ class Firewall:
             wanted = await backend.held(policy.name)
         except (Refused, Retry) as error:
             return self._failed(str(error))
+        except asyncio.CancelledError:
+            # Which rules hold is unknown: the next look must not take the old ones for these.
+            self._failed("whoever changed the rules was stopped meanwhile")
+            raise
         if not wanted:
             return self._failed(f"{backend.name} took the rules and has none")
         if self._why or not self._wanted:
