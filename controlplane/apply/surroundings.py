@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
 from urllib.parse import urlsplit
+
+import structlog
 
 from controlplane.apply.sending import Sending, send
 from controlplane.clients import rabbitmq as routes
@@ -16,6 +20,10 @@ from controlplane.settings import Settings
 # An agent that is away hears it again at its hello.
 EXPIRES_MS = 120_000
 HUBS_AT_MOST, NODES_AT_MOST = 64, 1000
+# One message carries all of it: what a hub says of itself must not cost the others theirs.
+HUB_BYTES, HUBS_BYTES = 2 * 1024, 20 * 1024
+
+log = structlog.get_logger()
 
 
 async def tell(
@@ -27,7 +35,7 @@ async def tell(
     body = NodeSurroundings.model_validate(
         {
             "stamp": around["stamp"],
-            "hubs": around["hubs"][:HUBS_AT_MOST],
+            "hubs": fitting(around["hubs"]),
             "nodes": sorted(set(nodes.values()))[:NODES_AT_MOST],
             "control": control(settings),
         }
@@ -37,6 +45,20 @@ async def tell(
         broker,
         [Sending(body=body, route=routes.command(each), expires_ms=EXPIRES_MS) for each in told],
     )
+
+
+def fitting(hubs: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """As many as one message carries; those left out are logged by name."""
+    told: list[Mapping[str, Any]] = []
+    size = 0
+    for hub in hubs:
+        length = len(json.dumps(hub))
+        if length > HUB_BYTES or size + length > HUBS_BYTES or len(told) == HUBS_AT_MOST:
+            log.error("hub.not_told", hub=hub["hub"], bytes=length)
+            continue
+        told.append(hub)
+        size += length
+    return told
 
 
 def control(settings: Settings) -> list[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import SecretStr
 
-from controlplane.apply.surroundings import control
+from controlplane.apply.surroundings import control, fitting
+from controlplane.messages import NodeSurroundings, encode
 from controlplane.settings import Settings
 
 HERE = {"postgres_url": "postgresql://u@127.0.0.1/db", "redis_url": "redis://localhost:6379/0"}
@@ -36,3 +37,19 @@ def test_hosts_of_the_control_plane_but_for_loopback(
     plain = {k: v for k, v in changes.items() if not k.endswith("url")}
 
     assert control(Settings.model_validate({**secret, **plain})) == hosts
+
+
+def test_what_one_hub_says_of_itself_costs_no_other_hub_its_place() -> None:
+    def hub(name: str, *clients: str) -> dict[str, object]:
+        return {"hub": name, "api_url": "http://10.0.0.1:8081/hub/api", "clients": list(clients)}
+
+    talkative = hub("a", *["x" * 2000] * 16)
+    plain = [hub(f"b{number}", "10.0.0.2") for number in range(70)]
+
+    told = fitting([talkative, *plain])
+
+    message = NodeSurroundings.model_validate(
+        {"stamp": 1, "hubs": told, "nodes": ["2001:db8:1234:5678:9abc:def0:1234:5678"] * 900}
+    )
+    assert told == plain[:64]
+    encode(message, id="1", source="test", time="now")
