@@ -178,8 +178,14 @@ class Keeping(Configuration):
         """Also when the hub is killed now, the place in line is found again."""
         self.orm_spawner.state = self.get_state()
         session = object_session(self.orm_spawner)
-        if session is not None:
+        if session is None:
+            return
+        try:
             session.commit()
+        except SQLAlchemyError as error:
+            # The start goes on, in the hub or aside; the place is only not found after a kill.
+            session.rollback()
+            self.log.warning("A place of %s was not written down: %s", self._log_name, type(error))
 
     def _revoke(self, token: str) -> None:
         """A token that no notebook will have."""

@@ -83,6 +83,9 @@ class Locked:
     def query(self, *arguments: Any) -> Any:
         raise OperationalError("select", {}, Exception("database is locked"))
 
+    def commit(self) -> None:
+        raise OperationalError("update", {}, Exception("database is locked"))
+
     def rollback(self) -> None:
         self.rolled_back += 1
 
@@ -104,3 +107,17 @@ async def test_places_lapse_also_while_the_hub_s_database_is_locked(
     asked, let_go = road.all(LeaseRequest), road.all(LeaseRelease)
     assert {gone.lease for gone in let_go} == {request.lease for request in asked}
     assert database.rolled_back == 2
+
+
+async def test_who_finds_no_room_steps_aside_also_while_the_hub_s_database_is_locked(
+    road: stage.Road, door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    road.answer = dry
+    database = Locked()
+    monkeypatch.setattr(keeping, "object_session", lambda row: database)
+
+    async with asyncio.timeout(stage.SOON):
+        error = await aside(stage.spawner(door, hold_in_start=0))
+
+    assert error.status_code == 429
+    assert database.rolled_back == 1
