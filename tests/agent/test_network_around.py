@@ -68,6 +68,16 @@ async def test_a_hub_that_a_lease_names_is_let_through_until_workers_tell_of_it(
     assert not around.meet(url)
 
 
+@pytest.mark.parametrize("host", ["169.254.169.254", "[fd00:ec2::254]"])
+async def test_no_hub_opens_the_way_to_a_clouds_metadata(tmp_path: Path, host: str) -> None:
+    around = surroundings(tmp_path)
+    around.meet(f"http://{host}/hub/api")
+    hub = {"hub": "hub2", "api_url": f"http://{host}:80/latest", "clients": []}
+    around.take(told(hubs=[hub]))
+
+    assert (await around.policy()).hubs == ()
+
+
 @pytest.mark.parametrize(
     "url", ["http://192.0.2.5:99999/hub/api", "http://[::1/hub/api", "http://:8081/hub/api"]
 )
@@ -117,6 +127,21 @@ async def test_a_name_that_is_unknown_for_now_keeps_its_addresses(
 
     assert before == after == (ipaddress.ip_address("192.0.2.5"),)
     assert await around.look_up("other.example") == ()
+
+
+async def test_a_hub_on_this_machine_is_let_through_where_its_name_is_loopback_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = {"hub": "hub1", "api_url": "http://hub.example:8081/hub/api"}
+    around = surroundings(tmp_path)
+    around.take(told(hubs=[hub]))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: _answer("127.0.1.1"))
+
+    policy = await around.policy()
+
+    assert policy.hubs == (targets.target("192.0.2.7:8081"),)
+    # Where a probe from a notebook asks for it, too.
+    assert await around.look_up("hub.example") == (ipaddress.ip_address("192.0.2.7"),)
 
 
 async def test_an_agent_that_starts_while_names_are_unknown_lets_hubs_in_where_they_were(

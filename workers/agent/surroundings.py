@@ -123,6 +123,9 @@ class Surroundings:
             self._log.warning("name.unknown", host=host, error=str(error) or "no answer")
             return self._known.get(host, ())
         told = {ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found}
+        # Debian's /etc/hosts says 127.0.1.1 of the machine's own name: to a container, that is
+        # the container, and DNS tells it the machine's address.
+        told = {self._address if address.is_loopback else address for address in told}
         addresses = tuple(sorted(told, key=lambda a: (a.version, int(a))))
         if addresses != self._known.get(host):
             self._known[host] = addresses
@@ -142,7 +145,9 @@ class Surroundings:
 
     async def _api(self, url: str) -> tuple[Target, ...]:
         host, port = host_and_port(url)
-        found = await self.look_up(host)
+        # What hubs say opens doors: never to a cloud's metadata, whatever a name leads to.
+        closed = [target.network for target in metadata()]
+        found = [a for a in await self.look_up(host) if not any(a in each for each in closed)]
         return tuple(Target(network=of_address(one), ports=(port, port)) for one in found)
 
     def _write(self, file: Path, text: str) -> None:
