@@ -202,6 +202,8 @@ async def test_an_agent_cut_off_before_it_accepted_hears_nothing_old(stage: Stag
         await stage.served(first)
         road.down()
         asked = await stage.asks(pool)
+        # Sooner, and nothing of a suspect node would be given at all.
+        await stage.until(lambda: has_a_notebook(stage, asked), "it has a notebook")
         # As liveness does where other nodes are heard: of a single one it takes itself for blind.
         (node,) = await stage.postgres.nodes.list()
         await stage.postgres.nodes.move(NODE, NodeState.SUSPECT, "silent", node.version)
@@ -221,6 +223,11 @@ async def test_an_agent_cut_off_before_it_accepted_hears_nothing_old(stage: Stag
 async def serves(stage: Stage, asked: LeaseRequest) -> bool:
     found = await stage.postgres.leases.get(asked.lease)
     return found is not None and found.lease.url is not None
+
+
+async def has_a_notebook(stage: Stage, asked: LeaseRequest) -> bool:
+    found = await stage.postgres.leases.get(asked.lease)
+    return found is not None and found.notebook is not None
 
 
 async def again(stage: Stage, asked: LeaseRequest) -> bool:
