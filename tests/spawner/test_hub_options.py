@@ -134,8 +134,8 @@ async def test_the_address_is_refused_with_key_value_and_fix_above_the_form(
 
     page = await url.get("spawn", "url", query="?" + query.replace("pool=", f"{prefix}pool="))
 
-    # JupyterHub 5 shows every refusal of an address with status 200.
-    assert page.code == (status if HUB_6 else 200)
+    # The first versions of JupyterHub 5 show every refusal of an address with status 200.
+    assert page.code in ({status} if HUB_6 else {status, 200})
     assert words in said(page)
     assert b"<script>'" not in page.body
     assert b'class="greenroom-pools"' in page.body
