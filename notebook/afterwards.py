@@ -1,23 +1,30 @@
-"""Lets what an extension does in the background begin when the server serves, not before.
+"""Lets what a server does in the background begin when it serves, not before.
 
 `jupyter_lsp` looks for language servers in a thread: as much work as half of an activation, and
 it fights the start for the interpreter. A plain Jupyter server begins with it when its loop
 starts, after its port is bound; JupyterHub's question to the hub runs the loop earlier. Here it
 begins a second after the server serves, and what it asks of the image was read while warm.
+
+JupyterHub's server tells the hub of its activity at once and then every five minutes. When forty
+people start together the hub has most to do just then, and knows that they are there: the first
+report is made some seconds later.
 Standard library only, Python 3.9 and later.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import inspect
 import os
+import random
 import sys
 
 from answers import StandIn, as_text
 
 IN_THE_BACKGROUND = ("jupyter_lsp",)
 AFTER_SECONDS = 1.0
+FIRST_REPORT_SECONDS = (10.0, 20.0)
 
 
 class Afterwards:
@@ -63,6 +70,27 @@ class Afterwards:
         finally:
             for each in self.prepared:
                 each.withdraw()
+
+
+class FirstReport(StandIn):
+    """Holds back the task in which JupyterHub's server reports what its person does."""
+
+    def __init__(self) -> None:
+        super().__init__(asyncio, "ensure_future", self.hold)
+
+    def hold(self, asked, **named):
+        code = getattr(asked, "cr_code", None)
+        if code is None or code.co_name != "keep_activity_updated":
+            return None
+        return self.stock(self.later(asked), **named)
+
+    async def later(self, reporting) -> None:
+        try:
+            await asyncio.sleep(random.uniform(*FIRST_REPORT_SECONDS))
+            await reporting
+        finally:
+            # A server that stops before has nothing to await any more.
+            reporting.close()
 
 
 def about_language_servers() -> list[StandIn]:

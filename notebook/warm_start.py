@@ -51,7 +51,8 @@ def main() -> int:
     preload.preload(preload.recorded(os.path.join(PRIVATE, "record.json")) or preload.guessed())
     if "tornado.tcpserver" not in sys.modules:
         return stop(EXIT_NO_JUPYTER, f"the interpreter of {script} cannot import Jupyter's server")
-    stand_ins = [*certificates.read_ahead(), *answers.work_out(), afterwards.Afterwards()]
+    held = (afterwards.Afterwards(), afterwards.FirstReport())
+    stand_ins = [*certificates.read_ahead(), *answers.work_out(), *held]
     gc.collect()
     gc.freeze()
     try:

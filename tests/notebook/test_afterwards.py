@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar
 
@@ -157,3 +157,74 @@ def test_an_image_without_language_servers_has_nothing_prepared(
     monkeypatch.setitem(sys.modules, "jupyter_lsp.manager", None)
 
     assert inside("afterwards").Afterwards().prepared == []
+
+
+@pytest.fixture
+def first_report(
+    inside: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Any]:
+    """Offered, and for it no second passes."""
+    module = inside("afterwards")
+    monkeypatch.setattr(module, "FIRST_REPORT_SECONDS", (0.0, 0.0))
+    made = module.FirstReport()
+    made.offer()
+    yield made
+    made.withdraw()
+
+
+async def keep_activity_updated(said: list[str]) -> None:
+    said.append("active")
+
+
+async def test_the_first_report_of_activity_comes_later_and_by_itself(
+    first_report: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+    sleep = asyncio.sleep
+
+    async def wait(seconds: float) -> None:
+        waited.append(seconds)
+        assert said == []
+        await sleep(0)
+
+    said: list[str] = []
+    monkeypatch.setattr(asyncio, "sleep", wait)
+    await asyncio.ensure_future(keep_activity_updated(said))
+
+    assert waited == [0.0]
+    assert said == ["active"]
+
+
+async def test_every_other_task_begins_at_once(
+    first_report: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def other() -> str:
+        return "done"
+
+    monkeypatch.delattr(asyncio, "sleep")
+
+    assert await asyncio.ensure_future(other()) == "done"
+
+
+async def test_a_server_that_stops_before_its_first_report_makes_none(
+    inside: Callable[[str], ModuleType],
+) -> None:
+    made = inside("afterwards").FirstReport()
+    said: list[str] = []
+    reporting = keep_activity_updated(said)
+    made.offer()
+    task = asyncio.ensure_future(reporting)
+    made.withdraw()
+    await asyncio.wait([task], timeout=0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert said == []
+    assert reporting.cr_frame is None
+
+
+def test_the_loop_has_its_own_way_back_once_the_server_serves(first_report: Any) -> None:
+    first_report.withdraw()
+
+    assert asyncio.ensure_future is first_report.stock
