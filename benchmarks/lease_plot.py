@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from benchmarks.leases import Result
+from benchmarks.lease_result import Result
 
 
 def by_what_is_ready(results: Sequence[Result], path: Path) -> Path:

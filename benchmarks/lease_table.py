@@ -6,12 +6,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from benchmarks.lease_result import Result
 from benchmarks.simulated.apart import NAME as NOTEBOOKS
-
-if TYPE_CHECKING:
-    from benchmarks.leases import Result
 
 COLUMNS = (
     "nodes", "ready", "leases", "p50 ms", "p95 ms", "p99 ms", "max ms", "waited",

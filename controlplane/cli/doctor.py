@@ -16,7 +16,8 @@ from controlplane import poolsfile
 from controlplane.cli.out import Shape, console, say, show_json
 from controlplane.cli.words import Output
 from controlplane.doctor.finding import Finding, Level
-from controlplane.doctor.rounds import Wanted, findings
+from controlplane.doctor.rounds import findings
+from controlplane.doctor.wanted import Wanted
 from controlplane.settings import Settings, load
 
 STYLES = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}

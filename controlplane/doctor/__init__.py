@@ -4,6 +4,7 @@ Each subject has a file with its look (I/O, always with a deadline) and its judg
 what was seen -> findings). `rounds` says which of them are due and in which order.
 
 finding      one line: ok, warn or fail; what was seen; the command that fixes it
+wanted       what to look at
 rounds       what is looked at, with what this machine's settings allow
 services     Postgres, RabbitMQ, Redis: versions, rights, schema
 hub          settings of a hub that spoil warm starts; read by `hub_reading` in the hub's Python

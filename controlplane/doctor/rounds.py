@@ -4,37 +4,18 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from controlplane.clients.postgres import Postgres
 from controlplane.doctor import hub, services
 from controlplane.doctor.finding import Finding, answered, warn
+from controlplane.doctor.wanted import Wanted
 from controlplane.errors import GreenroomError
 from controlplane.model import PoolSpec
 from controlplane.settings import Settings
 
 SERVICE_SECONDS = 60.0
 POOLS_SECONDS = 5.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """What to look at. `pools` None: ask Postgres for them where it answers."""
-
-    control: bool = False
-    node: bool = False
-    image: str | None = None
-    hubs: tuple[str, ...] = ()
-    hub_config: Path | None = None
-    hub_python: str | None = None
-    pools: tuple[PoolSpec, ...] | None = None
-
-    @property
-    def engine(self) -> bool:
-        """Does anything of it need the Docker engine?"""
-        return self.node or self.image is not None or bool(self.hubs)
 
 
 async def findings(settings: Settings, wanted: Wanted) -> AsyncIterator[Finding]:

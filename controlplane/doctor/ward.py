@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 from controlplane.clients.docker import Docker
 from controlplane.doctor import firewall, image, mounts, network, node, storage
 from controlplane.doctor.finding import Finding, Level, answered, warn
-from controlplane.doctor.rounds import Wanted
 from controlplane.doctor.trials import Trials, folder
+from controlplane.doctor.wanted import Wanted
 from controlplane.errors import GreenroomError
 from controlplane.model import ContainerSpec, PoolSpec
 from controlplane.settings import Settings

@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks import cpu, lease_plot, lease_table, leases
 from benchmarks.lease_load import Lease, Load
+from benchmarks.lease_result import Result
 from benchmarks.lease_stage import Size
 from benchmarks.lease_verdict import Verdict, judge
 from benchmarks.simulated.apart import NAME, Apart
@@ -90,8 +91,8 @@ def test_more_notebooks_than_a_node_holds_are_refused_with_what_to_do() -> None:
         Size(nodes=1, ready=10_000).check()
 
 
-def result(verdict: Verdict) -> leases.Result:
-    return leases.Result(
+def result(verdict: Verdict) -> Result:
+    return Result(
         size=Size(nodes=2, ready=20),
         rate=5,
         open_loop=Load(leases=(SERVED, Lease(lease="l2", ms=20.0, notebook="n2")), seconds=2),
@@ -143,7 +144,7 @@ def test_a_stock_that_would_run_dry_is_refused_before_anything_starts() -> None:
         leases.sizes(leases.parse(dry))
 
 
-def sized(ready: int, ms: float) -> leases.Result:
+def sized(ready: int, ms: float) -> Result:
     loop = Load(leases=(Lease(lease="l1", ms=ms, notebook="n1"),), seconds=1)
     return replace(result(Verdict()), size=Size(nodes=1, ready=ready), open_loop=loop)
 

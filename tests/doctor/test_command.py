@@ -22,8 +22,8 @@ from controlplane.clients.docker import Docker
 from controlplane.clients.postgres import migrate
 from controlplane.doctor import network, ward
 from controlplane.doctor.finding import Finding, Level, warn
-from controlplane.doctor.rounds import Wanted
 from controlplane.doctor.trials import LABEL, Trials, folder
+from controlplane.doctor.wanted import Wanted
 from controlplane.model import ContainerSpec, PoolSpec, Storage
 from controlplane.settings import NodeSettings, Settings, load
 from tests.cli.conftest import Greenroom, _logging_as_before, greenroom
