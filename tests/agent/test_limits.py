@@ -61,8 +61,10 @@ async def test_no_more_are_made_at_once_than_the_node_allows(
     allowed.set()
     await theatre.reported.wait(WarmupReady, times=6)
 
-    assert at_once == [theatre.container_name(order.notebook) for order in orders[:2]]
-    assert made == [theatre.container_name(order.notebook) for order in orders]
+    assert len(at_once) == theatre.settings.node.creates
+    # In any order: each is written down on a thread of its own first.
+    assert set(at_once) < set(made)
+    assert set(made) == {theatre.container_name(order.notebook) for order in orders}
 
 
 @simulated

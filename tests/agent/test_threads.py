@@ -35,12 +35,14 @@ async def test_hung_storage_is_given_up_and_the_disk_works_on(
         hung.wait()
         return os.open("/", os.O_PATH)
 
-    for _ in range(STORAGE_THREADS):
-        with pytest.raises(HomeUnreachable, match="did not answer"):
-            await threads.storage(opens)
+    given_up = await asyncio.gather(
+        *(threads.storage(opens) for _ in range(STORAGE_THREADS)), return_exceptions=True
+    )
     with pytest.raises(HomeUnreachable, match="hang on this node already"):
         await threads.storage(opens)
 
+    assert [type(error) for error in given_up] == [HomeUnreachable] * STORAGE_THREADS
+    assert all("did not answer" in str(error) for error in given_up)
     assert await threads.disk(lambda: 7) == 7
 
 

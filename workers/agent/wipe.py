@@ -46,12 +46,15 @@ async def _remove_containers(settings: Settings, engine: Engine) -> int:
         "greenroom.node": settings.node.name,
     }
     seen: set[str] = set()
+    pause = 0.0
     async with asyncio.timeout(TRY_FOR_SECONDS):
         while listed := await engine.list(ours):
             for line in listed:
                 seen.add(line.id)
                 await _remove(engine, line.id)
-            await asyncio.sleep(PAUSE_SECONDS if len(listed) else 0)
+            await asyncio.sleep(pause)
+            # What is there still is being removed already, and takes its time.
+            pause = PAUSE_SECONDS
     return len(seen)
 
 
