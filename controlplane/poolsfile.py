@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -48,6 +49,8 @@ EXAMPLES: dict[str, str] = {
     "container.storage.target": '"/home/jovyan"',
     "container.storage.create_missing": "false",
     "container.storage.read_only": "false",
+    "container.storage.backup": '"/srv/homes-backup"',
+    "container.storage.backup_access": '"ro"',
     "container.scratch_mib": "512",
     "container.mounts": '[{ source = "/data/sets", target = "/data" }]',
     "container.mounts.source": '"/data/sets"',
@@ -138,6 +141,7 @@ def contradictions(pool: PoolSpec) -> Iterator[str]:
     yield from _directories_apart(pool.container)
     yield from _too_long(pool.container)
     yield from _people_apart(pool.container)
+    yield from _backup_apart(pool.container.storage)
 
 
 def _numbers_apart(pool: PoolSpec) -> Iterator[str]:
@@ -187,6 +191,25 @@ def _people_apart(container: ContainerSpec) -> Iterator[str]:
             "that its person's home has; say where homes are, or leave run_as out"
         )
     yield from identity.misplaced(container.environment, run_as=container.run_as)
+
+
+def _backup_apart(storage: Storage | None) -> Iterator[str]:
+    if storage is None:
+        return
+    if storage.backup is None:
+        if storage.backup_access != "ro":
+            yield (
+                f"container.storage.backup_access = {storage.backup_access!r} without "
+                "container.storage.backup: say where the backup is, or leave it out"
+            )
+        return
+    root, backup = (Path(os.path.normpath(each)) for each in (storage.root, storage.backup))
+    if root == backup or root in backup.parents or backup in root.parents:
+        yield (
+            f"container.storage.backup = {storage.backup!r} and container.storage.root = "
+            f"{storage.root!r} are one directory, or one is inside the other: what takes the one "
+            "away takes the other; give the backup a mount of its own"
+        )
 
 
 def _too_long(container: ContainerSpec) -> Iterator[str]:

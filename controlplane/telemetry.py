@@ -93,6 +93,8 @@ FIREWALL = Gauge("greenroom_node_firewall", "1 while the notebooks' rules are in
 HUBS_CUT_OFF = Gauge("greenroom_node_hubs_cut_off", "Hubs that notebooks cannot reach")
 FIREWALL_REPAIRS = Counter("greenroom_node_firewall_repairs", "Rules that somebody took away")
 REFUSALS = Counter("greenroom_activations_refused", "Activations refused", ["reason"])
+ROOTS_FAILING = Gauge("greenroom_node_roots_failing", "Roots with a backup that do not answer")
+ON_BACKUP = Counter("greenroom_activations_on_backup", "People given the backup", ["access"])
 
 # One hub, told by the spawner
 SPAWN_SECONDS = Histogram(
@@ -116,6 +118,7 @@ def _exist_from_the_start() -> None:
     _each(REISSUED, ("create", "activate", "retire"))
     _each(NODES, (state.value for state in NodeState))
     _each(HELD, ("creating", "warming", "ready", "activating", "serving", "exited", "removing"))
+    _each(ON_BACKUP, ("ro", "rw"))
     _each(SPAWN_SECONDS, ("served", "refused", "expired", "cancelled", "unavailable"))
 
 

@@ -86,6 +86,7 @@ def known_lease(lease: Lease) -> KnownLease:
         phase=lease.phase.value,
         pool=lease.pool,
         url=lease.url,
+        home=lease.home,
     )
 
 

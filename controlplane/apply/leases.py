@@ -193,6 +193,7 @@ def _answer(granted: Granted, stages: Mapping[str, float]) -> LeaseClaimed | Lea
             url=lease.url,
             cold=lease.cold,
             stages=_rounded(stages),
+            home=lease.home,
         )
     return None
 
@@ -229,7 +230,8 @@ def _served(lease: Lease, stages: Mapping[str, float]) -> None:
     telemetry.LEASE_START_SECONDS.labels(start=start).observe(stages["total"] / 1000)
     for stage in STAGES & stages.keys():
         telemetry.LEASE_STAGE_SECONDS.labels(stage=stage).observe(stages[stage] / 1000)
-    log.info("lease.served", start=start, **_who(lease), stages=_rounded(stages))
+    about = _who(lease) | ({"home": lease.home} if lease.home else {})
+    log.info("lease.served", start=start, **about, stages=_rounded(stages))
 
 
 def _start(lease: Lease, stages: Mapping[str, float]) -> str:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from controlplane.messages.envelope import Message, message
 from controlplane.messages.words import (
+    Home,
     HubId,
     LeaseId,
     NodeId,
@@ -44,6 +45,7 @@ class LeaseServing(Message):
     url: Url
     cold: bool = False
     stages: Stages = Field(default_factory=dict)
+    home: Home = ""
 
 
 @message
@@ -91,6 +93,7 @@ class KnownLease(Message):
     phase: Literal["waiting", "claimed", "serving"]
     pool: Text = ""
     url: Url | None = None
+    home: Home = ""
 
 
 class PoolOutlook(Message):

@@ -10,6 +10,7 @@ from controlplane.messages.envelope import Message, message
 from controlplane.messages.words import (
     EVERY_ID,
     Epoch,
+    Home,
     HubId,
     LeaseId,
     NodeId,
@@ -84,6 +85,7 @@ class RunActivated(Report):
     attempt: Number
     url: Url
     stages: Stages = Field(default_factory=dict)
+    home: Home = ""
 
 
 @message
@@ -160,6 +162,7 @@ class Held(Message):
     lease: LeaseId | None = None
     attempt: Number = 0
     url: Url | None = None
+    home: Home = ""
 
 
 @message

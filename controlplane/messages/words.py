@@ -33,6 +33,8 @@ Text = Annotated[
     AfterValidator(lambda text: text.replace("\0", "\ufffd")),
 ]
 Reason = Annotated[str, StringConstraints(max_length=100, pattern=r"^[a-z0-9_.-]*$")]
+# Where a home is: empty for the pool's root, "backup-ro" or "backup-rw" while that does not answer.
+Home = Reason
 Sealed = Annotated[str, StringConstraints(max_length=48 * 1024)]
 BudgetMs = Annotated[int, Field(ge=0, le=24 * 3600 * 1000)]
 Epoch = Annotated[int, Field(ge=0, le=2**62)]

@@ -45,7 +45,8 @@ class Storage(Strict):
 
     `root` is a directory on each node (usually a network mount) and `template` the home's
     path below it: `{username}` is DockerSpawner's escaping, `{raw_username}` the name as
-    it is, `{servername}` the server's name.
+    it is, `{servername}` the server's name. `backup` is another root with the same paths
+    below it, for the time in which `root` does not answer on a node.
     """
 
     root: AbsolutePath
@@ -54,6 +55,20 @@ class Storage(Strict):
     target: AbsolutePath = "/home/jovyan"
     create_missing: bool = False
     read_only: bool = False
+    backup: AbsolutePath | None = None
+    backup_access: Literal["ro", "rw"] = "ro"
+
+    def at_backup(self) -> Storage:
+        """The same homes below the backup root. Nothing is made where nothing may be written."""
+        assert self.backup is not None
+        may_write = self.backup_access == "rw"
+        changes = {
+            "root": self.backup,
+            "backup": None,
+            "read_only": self.read_only or not may_write,
+            "create_missing": self.create_missing and may_write,
+        }
+        return self.model_copy(update=changes)
 
 
 class ContainerSpec(Strict):

@@ -61,7 +61,8 @@ class Lease:
     """One person's claim, from the request to the end.
 
     `place` orders the line (lower is earlier); `sealed` is empty once an attempt served or
-    the lease ended. `url` is there from `serving` on. `hub_process` is where answers go.
+    the lease ended. `url` is there from `serving` on, and `home` then says `backup-ro` or
+    `backup-rw` of a person who has the backup. `hub_process` is where answers go.
     """
 
     lease: str
@@ -83,6 +84,7 @@ class Lease:
     url: str | None = None
     sealed: str | None = None
     cold: bool = False
+    home: str = ""
     reason: EndReason | None = None
     detail: str = ""
     traceparent: str = ""

@@ -29,6 +29,17 @@ _STRENGTH: dict[Phase, int] = {
     "ended": 4,
 }
 
+_ON_BACKUP = {
+    "backup-ro": (
+        "Your home storage does not answer: you have its backup, read-only, and cannot save "
+        "anything there. Start your server again later to be back in your own home"
+    ),
+    "backup-rw": (
+        "Your home storage does not answer: you have its backup. What you save there does not "
+        "reach your own home; start your server again later to be back in it"
+    ),
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class InLine:
@@ -54,6 +65,8 @@ class Claim:
         self.since = since
         self.phase: Phase = "asking"
         self.url: str | None = None
+        # Which backup its home is on; empty for the home itself.
+        self.home = ""
         self.in_line: InLine | None = None
         self.served: LeaseServing | None = None
         self.ended: LeaseEnded | None = None
@@ -80,6 +93,7 @@ class Claim:
                 self.end(answer)
             case LeaseServing() if self._rise("serving"):
                 self.url, self.served, self.since = answer.url, answer, now
+                self.home = answer.home
                 self._tell()
             case LeaseClaimed() if self._rise("claimed"):
                 self._tell()
@@ -96,7 +110,7 @@ class Claim:
         if known.phase == "serving" and known.url is None:
             return
         if self._rise(known.phase):
-            self.url, self.since = known.url, now
+            self.url, self.since, self.home = known.url, now, known.home
             self._tell()
 
     def end(self, answer: LeaseEnded) -> None:
@@ -162,7 +176,7 @@ class Claim:
             "asking": (f"Asking for a notebook of pool {self.pool}", 10),
             "waiting": (f"In line for a notebook of pool {self.pool}", 20),
             "claimed": ("A warm notebook was found, it is being made yours", 70),
-            "serving": ("Your notebook answers", 95),
+            "serving": (_ON_BACKUP.get(self.home, "Your notebook answers"), 95),
             "ended": ("The notebook is gone", 100),
         }[self.phase]
         return {"progress": progress, "message": message}

@@ -36,6 +36,8 @@ PATIENCE_SECONDS = 3.0
 BEFORE_TIMEOUT_SECONDS = 1.0
 # A start that was given up waits so long for its release, which goes on without it.
 GIVE_UP_SECONDS = 0.5
+# Who has the backup of a home is told so on the page, which must be there long enough to be read.
+BACKUP_SAID_SECONDS = 6.0
 # How long a poll after the hub's start waits for the first snapshot.
 ADOPTION_SECONDS = 5.0
 ADOPTED_QUESTION_SECONDS = 2.0
@@ -181,6 +183,10 @@ class GreenroomSpawner(Choosing, Spawner):
 
     async def _served(self, claim: Claim, request: LeaseRequest, entered: float) -> str:
         if claim.phase == "serving" and claim.url is not None:
+            # Also of a claim that was served while its person waited outside the hub.
+            await self._say_backup(claim, entered)
+            if claim.ended is not None:
+                raise outcome.ended(claim, claim.ended)
             return claim.url
         failpoints.reach("spawner.request.made")
         try:
@@ -192,6 +198,7 @@ class GreenroomSpawner(Choosing, Spawner):
         if claim.aside and not claim.settled:
             raise self._in_line(claim)
         failpoints.reach("spawner.serving.heard")
+        await self._say_backup(claim, entered)
         if claim.ended is not None:
             raise outcome.ended(claim, claim.ended)
         if claim.url is None:
@@ -201,18 +208,26 @@ class GreenroomSpawner(Choosing, Spawner):
         self.log.info("lease.serving lease=%s server=%s %s", claim.lease, self._log_name, stages)
         return claim.url
 
+    async def _say_backup(self, claim: Claim, entered: float) -> None:
+        """Stay on the page with what it says, unless the home is the person's own."""
+        if claim.home:
+            self.log.warning("lease.on_backup server=%s home=%s", self._log_name, claim.home)
+            await asyncio.sleep(min(BACKUP_SAID_SECONDS, max(0.0, self._left(entered))))
+
     async def _wait_answer(self, claim: Claim, request: LeaseRequest, entered: float) -> None:
         seconds = request.budget_ms / 1000
         patience = min(PATIENCE_SECONDS, seconds / 4)
-        left = self.start_timeout - BEFORE_TIMEOUT_SECONDS - (self.door.now() - entered)
         pauses = chain((FIRST_QUESTION_SECONDS,), repeat(QUESTION_SECONDS))
         beside = (self._hedge(claim, request), self._stand_in_line(claim))
         tasks = [asyncio.ensure_future(each) for each in beside]
         try:
-            await self._wait_served(claim, min(seconds + patience, left), pauses)
+            await self._wait_served(claim, min(seconds + patience, self._left(entered)), pauses)
         finally:
             for task in tasks:
                 task.cancel()
+
+    def _left(self, entered: float) -> float:
+        return self.start_timeout - BEFORE_TIMEOUT_SECONDS - (self.door.now() - entered)
 
     async def _hedge(self, claim: Claim, request: LeaseRequest) -> None:
         """Ask once more, with the same id, when nobody said anything at all."""

@@ -166,6 +166,8 @@ def test_what_is_the_nodes_own_is_never_bound(source: str) -> None:
         recipe.check(spec(mounts=mounts), STATE)
     with pytest.raises(Refused, match=r"storage\.root "):
         recipe.check(spec(storage={"root": source}), STATE)
+    with pytest.raises(Refused, match=r"storage\.backup "):
+        recipe.check(spec(storage={"root": "/srv/homes", "backup": source}), STATE)
 
 
 @pytest.mark.parametrize("source", ["/srv/data", "/home", "/mnt/nfs", "/var/lib/homes", "/root/h"])

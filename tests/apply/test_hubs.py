@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -71,6 +72,12 @@ async def test_a_long_snapshot_comes_in_parts_that_fit_and_lose_nothing() -> Non
     assert {(p.parts, p.snapshot) for p in parts} == {(len(parts), parts[0].snapshot)}
     assert [k.lease for p in parts for k in p.leases] == [each.lease for each in leases]
     assert [k.pool for p in parts for k in p.pools] == ["a", "b"]
+
+
+async def test_a_hub_that_asks_hears_who_is_on_the_backup() -> None:
+    (part,) = await told([replace(lease(1), home="backup-ro"), lease(2)], [])
+
+    assert [known.home for known in part.leases] == ["backup-ro", ""]
 
 
 async def test_short_items_are_not_more_than_a_message_lists() -> None:

@@ -127,6 +127,15 @@ def test_the_hub_process_hears_what_its_row_says(granted: Granted, kind: type) -
     assert not answer.route.mandatory
 
 
+def test_the_hub_process_hears_that_somebody_is_on_the_backup() -> None:
+    on_backup = replace(SERVING, lease=replace(SERVING.lease, home="backup-rw"))
+
+    (told,) = answers(on_backup)
+
+    assert isinstance(told.body, LeaseServing)
+    assert told.body.home == "backup-rw"
+
+
 def test_a_waiting_row_is_answered_by_places_alone() -> None:
     assert answers(WAITING) == []
 

@@ -36,6 +36,7 @@ def test_a_pool_name_that_cannot_be_a_routing_key_is_refused(name: str) -> None:
         {"resources": Resources(cpus=1)},
         {"resources": Resources(pids=100)},
         {"storage": Storage(root="/srv/homes")},
+        {"storage": Storage(root="/srv/homes", backup="/srv/copy")},
         {"scratch_mib": 1},
         {"mounts": (Mount(source="/data", target="/data"),)},
         {"environment": {"TZ": "UTC"}},
@@ -51,6 +52,26 @@ def test_the_hash_survives_the_way_through_json(environment: dict[str, str]) -> 
     spec = ContainerSpec(image="lab:1", environment=environment)
 
     assert ContainerSpec.model_validate_json(spec.model_dump_json()).hash() == spec.hash()
+
+
+@pytest.mark.parametrize(
+    ("changes", "read_only", "create_missing"),
+    [
+        ({}, True, False),
+        ({"create_missing": True}, True, False),
+        ({"backup_access": "rw"}, False, False),
+        ({"backup_access": "rw", "create_missing": True}, False, True),
+        ({"backup_access": "rw", "read_only": True}, True, False),
+    ],
+)
+def test_a_backup_is_read_only_and_nothing_is_made_in_it_unless_it_says_otherwise(
+    changes: dict[str, object], read_only: bool, create_missing: bool
+) -> None:
+    given = {"root": "/srv/homes", "backup": "/srv/copy", "template": "a/{username}"}
+    storage = Storage.model_validate({**given, **changes}).at_backup()
+
+    assert (storage.root, storage.backup, storage.template) == ("/srv/copy", None, "a/{username}")
+    assert (storage.read_only, storage.create_missing) == (read_only, create_missing)
 
 
 def test_an_unknown_key_is_an_error() -> None:

@@ -50,6 +50,15 @@ def test_the_example_in_the_docs_fits() -> None:
     assert parse(page.split("```toml")[1].split("```")[0]).pools
 
 
+def test_a_backup_beside_the_root_fits() -> None:
+    storage = '[pools.container.storage]\nroot = "/srv/homes"\nbackup = "/srv/homes-copy"'
+
+    (pool,) = parse(GOOD + storage).pools
+
+    assert pool.container.storage is not None
+    assert pool.container.storage.backup_access == "ro"
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
@@ -91,6 +100,30 @@ def test_a_mistake_is_told_with_key_value_and_fix(line: str, said: str) -> None:
         ('[pools.container.resources]\nmemory_mib = "2G"', "write for example memory_mib = 1024"),
         ("[pools.container.environment]\nA = 1", "container.environment.A = 1: input should be"),
         ("[pools.container.storage]", "container.storage.root is missing: write for example root"),
+        (
+            '[pools.container.storage]\nbackup = "/copy"',
+            "container.storage.root is missing: write for example root",
+        ),
+        (
+            '[pools.container.storage]\nroot = "/srv"\nbackup = "copy"',
+            "container.storage.backup = 'copy': must be an absolute path; write for example backup",
+        ),
+        (
+            '[pools.container.storage]\nroot = "/srv"\nbackup = "/copy"\nbackup_access = "w"',
+            "container.storage.backup_access = 'w': input should be 'ro' or 'rw'",
+        ),
+        (
+            '[pools.container.storage]\nroot = "/srv"\nbackup_access = "rw"',
+            "container.storage.backup_access = 'rw' without container.storage.backup",
+        ),
+        *(
+            (
+                f'[pools.container.storage]\nroot = "/srv/homes"\nbackup = "{backup}"',
+                f"container.storage.backup = '{backup}' and container.storage.root = '/srv/homes' "
+                "are one directory, or one is inside the other",
+            )
+            for backup in ("/srv/homes", "/srv/homes/", "/srv/./homes/copy", "/srv")
+        ),
         (
             '[pools.container.storage]\nroot = "/srv"\ntemplate = "../{username}"',
             "container.storage.template = '../{username}' leaves the root",

@@ -132,8 +132,8 @@ def snapshot(
     return HubSnapshot(hub=hub, snapshot="s", leases=tuple(leases), pools=tuple(pools))
 
 
-def serving(lease: str, url: str = URL) -> LeaseServing:
-    return LeaseServing(lease=lease, notebook=NOTEBOOK, node="n1", url=url)
+def serving(lease: str, url: str = URL, *, home: str = "") -> LeaseServing:
+    return LeaseServing(lease=lease, notebook=NOTEBOOK, node="n1", url=url, home=home)
 
 
 def snapshots_with(*leases: KnownLease, pools: Iterable[KnownPool] = ()) -> Answer:

@@ -110,6 +110,25 @@ async def test_who_waits_sees_the_place_in_line(hub: Hub, worker: Worker) -> Non
     assert (await press).code in (201, 202)
 
 
+async def test_who_has_the_backup_of_a_home_is_told_on_the_page_which_then_goes_on(
+    hub: Hub, worker: Worker
+) -> None:
+    worker.policy = "hold"
+    press = asyncio.ensure_future(hub.spawn("fay"))
+    lease = (await worker.until(lambda: worker.leases("fay")))[0]
+    worker.rows[lease].home = "backup-ro"
+    seen = []
+    async for event in hub.progress("fay"):
+        seen.append(event)
+        if worker.rows[lease].phase == "waiting":
+            await worker.serve(lease)
+
+    told = [event["message"] for event in seen]
+    assert any("does not answer: you have its backup, read-only" in words for words in told)
+    assert seen[-1].get("ready")
+    assert (await press).code in (201, 202)
+
+
 async def test_a_start_that_is_given_up_is_cancelled(hub: Hub, worker: Worker) -> None:
     worker.policy = "hold"
     press = asyncio.ensure_future(hub.spawn("eve"))

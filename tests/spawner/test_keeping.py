@@ -108,6 +108,30 @@ async def test_a_notebook_that_came_meanwhile_serves_at_once(
     assert len(road.all(LeaseRequest)) == 1
 
 
+async def test_who_comes_back_to_a_backup_is_told_so_as_well(
+    road: stage.Road, door: Door, serving_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spawner_module, "BACKUP_SAID_SECONDS", 3600.0)
+    road.answer = dry
+    first = stage.spawner(door, hold_in_start=0)
+    await aside(first)
+    url = f"http://127.0.0.1:{serving_port}"
+    await road.tell(stage.serving(road.all(LeaseRequest)[0].lease, url, home="backup-ro"))
+    road.answer = lambda message: ()
+    back = again(first, door, hold_in_start=0, start_timeout=7200)
+
+    start = asyncio.create_task(back.start())
+    async with asyncio.timeout(stage.SOON):
+        said = [event async for event in back.progress()][-1]
+    await asyncio.wait([start], timeout=0.1)
+    still_there = not start.done()
+    start.cancel()
+    await asyncio.wait([start])
+
+    assert "you have its backup, read-only" in said["message"]
+    assert still_there
+
+
 async def test_a_notebook_that_came_meanwhile_and_cannot_be_reached_is_not_waited_for(
     road: stage.Road, door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:

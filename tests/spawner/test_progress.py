@@ -3,8 +3,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from controlplane.messages import LeaseClaimed, LeaseRequest, LinePlaces, Place
+import pytest
+
+from controlplane.messages import KnownLease, LeaseClaimed, LeaseRequest, LinePlaces, Place
 from controlplane.spawner import GreenroomSpawner
+from controlplane.spawner import spawner as spawner_module
+from controlplane.spawner.claim import Claim
 from controlplane.spawner.door import Door
 from tests.spawner import stage
 
@@ -84,3 +88,56 @@ async def test_a_notebook_that_was_found_is_said(road: stage.Road, door: Door) -
     assert event["progress"] == 70
     await road.tell(stage.serving(lease))
     await start
+
+
+@pytest.mark.parametrize(
+    ("home", "words"),
+    [("backup-ro", "read-only, and cannot save"), ("backup-rw", "does not reach your own home")],
+)
+async def test_who_has_the_backup_of_a_home_is_told_so_while_the_page_is_there(
+    road: stage.Road, door: Door, monkeypatch: pytest.MonkeyPatch, home: str, words: str
+) -> None:
+    monkeypatch.setattr(spawner_module, "BACKUP_SAID_SECONDS", 3600.0)
+    spawner = stage.spawner(door, start_timeout=7200)
+    start = asyncio.create_task(spawner.start())
+    lease = (await road.first(LeaseRequest)).lease
+    seen: list[dict[str, Any]] = []
+    listener = asyncio.create_task(follow(spawner, seen))
+    await road.tell(stage.serving(lease, home=home))
+    await listener
+    await asyncio.wait([start], timeout=0.1)
+    still_there = not start.done()
+    start.cancel()
+    await asyncio.wait([start])
+
+    assert "Your home storage does not answer" in seen[-1]["message"]
+    assert words in seen[-1]["message"]
+    assert still_there
+
+
+async def test_a_start_on_the_backup_goes_on_by_itself(
+    road: stage.Road, door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spawner_module, "BACKUP_SAID_SECONDS", 0.01)
+    start = asyncio.create_task(stage.spawner(door).start())
+    lease = (await road.first(LeaseRequest)).lease
+    await road.tell(stage.serving(lease, home="backup-ro"))
+
+    assert await start == stage.URL
+
+
+async def test_a_hub_that_heard_it_from_its_snapshot_tells_it_as_well() -> None:
+    claim = Claim(stage.NOTEBOOK, pool="small", since=0.0)
+    known = KnownLease(
+        lease=stage.NOTEBOOK,
+        user="ann",
+        server="",
+        phase="serving",
+        url=stage.URL,
+        home="backup-ro",
+    )
+    claim.hear_snapshot(known, 1.0)
+
+    told = [event async for event in claim.progress()]
+
+    assert "read-only" in told[-1]["message"]

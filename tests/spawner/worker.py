@@ -54,6 +54,7 @@ class Row:
     hub_process: str
     phase: str = "waiting"
     url: str | None = None
+    home: str = ""
     reason: str = ""
     server: Any = None
 
@@ -134,7 +135,8 @@ class Worker:
         if row.phase == "ended":
             await self._tell(row, LeaseEnded(lease=lease, reason=row.reason))
         elif row.phase == "serving" and row.url is not None:
-            serving = LeaseServing(lease=lease, notebook=NOTEBOOK, node="n1", url=row.url)
+            where = {"node": "n1", "url": row.url, "home": row.home}
+            serving = LeaseServing.model_validate({"lease": lease, "notebook": NOTEBOOK, **where})
             await self._tell(row, serving)
         else:
             await self._tell(row, self.places(lease))

@@ -53,6 +53,20 @@ async def test_a_served_lease_has_its_url_and_no_seal_any_more(
     assert owner.run("select sealed, stages->>'api' from leases") == [(None, "80.0")]
 
 
+async def test_who_is_on_the_backup_is_in_the_row_and_in_the_event(
+    postgres: Postgres, owner: Owner
+) -> None:
+    granted = await stage.claimed(postgres)
+
+    served = await postgres.leases.serve(stage.activated(granted, home="backup-ro"))
+
+    assert served is not None
+    assert served.lease.home == "backup-ro"
+    assert owner.run(
+        "select change ->> 'home' from events where entity = 'lease' and phase = 'serving'"
+    ) == [("backup-ro",)]
+
+
 async def test_served_again_is_the_same_row(postgres: Postgres) -> None:
     granted = await stage.claimed(postgres)
     report = stage.activated(granted)

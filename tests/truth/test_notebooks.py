@@ -313,6 +313,16 @@ class TestInventoryOfLeases:
         assert moved.lease.url == "http://127.0.0.1:1/"
         assert again == []
 
+    async def test_a_lost_report_s_backup_is_healed_with_it(self, postgres: Postgres) -> None:
+        granted = await stage.claimed(postgres)
+        assert granted.notebook is not None
+        about = {"lease": granted.lease.lease, "attempt": 1, "url": "http://127.0.0.1:1/"}
+        served = held(granted.notebook.notebook, "serving", home="backup-ro", **about)
+
+        [moved] = await postgres.leases.inventory(holds(served))
+
+        assert moved.lease.home == "backup-ro"
+
     async def test_a_serving_notebook_that_vanished_ends_its_lease(
         self, postgres: Postgres
     ) -> None:

@@ -22,11 +22,12 @@ from controlplane import failpoints, telemetry
 from controlplane.errors import GreenroomError, Refused, Retry
 from controlplane.messages import ActivateNotebook, RunAccepted, RunActivated, RunFailed, RunRefused
 from controlplane.seal import Contents
-from workers.agent import channel, environment, identity, probe, recipe, syscalls
+from workers.agent import channel, environment, opening, probe, recipe, syscalls
 from workers.agent.channel import HungUp, NotListening
 from workers.agent.homes import HomeRefused, HomeUnreachable
 from workers.agent.journal import Run
 from workers.agent.node import Node
+from workers.agent.opening import Opened
 from workers.agent.registry import Item, Leaving
 from workers.agent.stages import Stages
 
@@ -91,7 +92,8 @@ class Activations:
         elif run.failed:
             post(RunFailed, **about, reason=run.failed, detail=run.detail)
         elif entry.phase == "serving":
-            post(RunActivated, **about, url=self._node.url(entry.port), stages=run.stages)
+            url = self._node.url(entry.port)
+            post(RunActivated, **about, url=url, stages=run.stages, home=run.home)
         else:
             self._tell_accepted(item)
 
@@ -177,28 +179,34 @@ class Activations:
         node, entry = self._node, item.entry
         # A hub's first lease may be faster than the word that there is such a hub.
         await self._let_through(contents.plain().get("JUPYTERHUB_API_URL", ""))
-        home, who = await identity.settle(node, entry, contents)
+        opened = await opening.open_home(node, entry, contents)
         try:
+            await self._keep_in_mind(item, opened)
             stages.end("home")
             async with node.turns:
                 stages.end("turn")
-                if home is not None:
-                    self._mount(item, home)
+                self._mount(item, opened)
                 failpoints.reach("agent.home.mounted")
                 stages.end("mount")
-                await self._converse(item, contents, stages, who)
+                await self._converse(item, contents, stages, opened.who)
         finally:
-            if home is not None:
-                os.close(home)
+            if opened.home is not None:
+                os.close(opened.home)
         self._log.debug("activation.done", notebook=entry.notebook, stages=str(stages))
 
-    def _mount(self, item: Item, home: int) -> None:
+    async def _keep_in_mind(self, item: Item, opened: Opened) -> None:
+        """Whatever happens after the mount, the report says on which home it is."""
+        run = item.entry.run
+        assert run is not None
+        if opened.kind != run.home:
+            await self._node.registry.step(item, run=run.model_copy(update={"home": opened.kind}))
+
+    def _mount(self, item: Item, opened: Opened) -> None:
         """Microseconds, as the storage was reached when the handle was opened."""
-        slots, storage = self._node.slots, item.entry.spec.storage
-        assert storage is not None
-        if not slots.has_home(item.entry.notebook):
-            place = slots.home(item.entry.notebook)
-            syscalls.bind(home, place, read_only=storage.read_only)
+        slots, notebook = self._node.slots, item.entry.notebook
+        # An earlier agent's mount of a root that hangs by now would hang us; the topmost is seen.
+        if opened.home is not None and (opened.kind or not slots.has_home(notebook)):
+            syscalls.bind(opened.home, slots.home(notebook), read_only=opened.read_only)
 
     async def _converse(
         self, item: Item, contents: Contents, stages: Stages, who: dict[str, Any] | None
@@ -249,12 +257,15 @@ class Activations:
         # Known and reported first: a crash before the journal probes again and says the same.
         item.entry = item.entry.model_copy(update={"phase": "serving", "run": told})
         url = self._node.url(item.entry.port)
-        self._node.reports.post(RunActivated, **about, url=url, stages=told.stages)
+        self._node.reports.post(RunActivated, **about, url=url, stages=told.stages, home=told.home)
         with suppress(Leaving):
             await self._node.registry.step(item, phase="serving", run=told)
             failpoints.reach("agent.served.journaled")
         telemetry.ACTIVATION_SECONDS.observe(stages.seconds())
         telemetry.ACTIVATION_WAIT_SECONDS.observe(told.stages.get("turn", 0.0) / 1000)
+        if told.home:
+            telemetry.ON_BACKUP.labels(access=told.home.removeprefix("backup-")).inc()
+            self._log.warning("notebook.on_backup", **about, user=run.user, home=told.home)
         self._log.info("notebook.activated", **about, **told.stages)
 
     async def _unless_it_ended(self, item: Item, failed: str, detail: str) -> None:

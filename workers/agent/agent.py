@@ -38,6 +38,7 @@ from workers.agent.registry import Item, Registry
 from workers.agent.rehearsal import Rehearsals
 from workers.agent.reports import Publish, Reports, Tasks
 from workers.agent.retirement import Retirements
+from workers.agent.roots import Roots
 from workers.agent.slots import Slots
 from workers.agent.surroundings import LOOK_UP_EVERY_SECONDS, Surroundings
 from workers.agent.threads import Threads
@@ -111,6 +112,7 @@ class Agent:
         node.tasks.create_task(self.firewall.keep_looking(), name="firewall")
         node.tasks.create_task(self._keep_looking_around(), name="surroundings")
         node.tasks.create_task(self.reach.keep_looking(), name="probes of hubs")
+        node.tasks.create_task(node.roots.keep_looking(), name="roots in trouble")
 
     def close(self) -> None:
         """Let go of the state directory. Containers and mounts stay as they are."""
@@ -223,6 +225,7 @@ def _node(
         journal=journal,
         slots=Slots(folder / "slots"),
         homes=Homes(folder / "owners"),
+        roots=Roots(),
         dead=Dead(folder / "dead"),
         ports=Ports(first, last, start=start),
         threads=threads,

@@ -36,6 +36,7 @@ def held(entry: Entry, url: Callable[[int], str]) -> Held:
             "lease": run.lease if run else None,
             "attempt": run.attempt if run else 0,
             "url": url(entry.port) if entry.phase in _WITH_URL else None,
+            "home": run.home if run else "",
         }
     )
 

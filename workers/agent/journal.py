@@ -43,6 +43,8 @@ class Run(_Line):
     detail: str = ""
     terminal: bool = False
     stages: dict[str, float] = Field(default_factory=dict)
+    # Which backup it is on; written before that is mounted.
+    home: str = ""
 
 
 class Entry(_Line):

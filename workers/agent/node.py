@@ -21,6 +21,7 @@ from workers.agent.ports import Ports
 from workers.agent.recipe import Place, labels
 from workers.agent.registry import Registry
 from workers.agent.reports import Reports, Tasks
+from workers.agent.roots import Roots
 from workers.agent.slots import Slots
 from workers.agent.threads import Threads
 from workers.agent.turns import Turns
@@ -39,6 +40,7 @@ class Node:
     journal: Journal
     slots: Slots
     homes: Homes
+    roots: Roots
     dead: Dead
     ports: Ports
     threads: Threads

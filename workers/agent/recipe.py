@@ -137,6 +137,8 @@ def check(spec: ContainerSpec, state_dir: Path) -> None:
     sources = [("mounts", mount.source) for mount in spec.mounts]
     if spec.storage:
         sources.append(("storage.root", spec.storage.root))
+        if spec.storage.backup:
+            sources.append(("storage.backup", spec.storage.backup))
     for key, source in sources:
         _check_source(key, source, state_dir)
     targets = [mount.target for mount in spec.mounts]

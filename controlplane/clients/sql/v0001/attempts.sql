@@ -29,7 +29,7 @@ begin
     and l.phase in ('claimed', 'serving')
   then
     update leases set phase = 'serving', url = report ->> 'url',
-      stages = coalesce(report -> 'stages', '{}')
+      stages = coalesce(report -> 'stages', '{}'), home = coalesce(report ->> 'home', '')
     where lease = l.lease and phase = 'claimed';
     return granted(l.lease);
   end if;

@@ -162,6 +162,8 @@ create table leases (
   detail text not null default '',
   traceparent text not null default '',
   stages jsonb not null default '{}',
+  -- backup-ro or backup-rw: the pool's own root did not answer when it began to serve.
+  home text not null default '',
   check ((phase = 'ended') = (reason is not null)),
   check (phase <> 'waiting' or (notebook is null and node is null)),
   check (phase not in ('claimed', 'serving') or (notebook is not null and node is not null)),
